@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gpu_is_found_by_its_description_and_nothing_else() {
+    fn a_gpu_is_found_only_by_its_description() {
         let folder = tempfile::tempdir().unwrap();
         let found = || describing("nvidia.com/gpu", &[folder.path(), Path::new("/does/not/exist")]).len();
         assert_eq!(found(), 0);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_description_needs_of_the_host_is_read_from_yaml_and_json() {
+    fn the_host_files_of_a_cdi_description_are_read_from_yaml_and_json() {
         // As `nvidia-ctk cdi generate` writes it.
         let yaml = "cdiVersion: 0.5.0\ncontainerEdits:\n  deviceNodes:\n  - path: /dev/nvidia-modeset\n  hooks:\n  \
                     - args:\n    - nvidia-ctk\n    hookName: createContainer\n    path: /usr/bin/nvidia-ctk\n  mounts:\n  \
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn cards_are_found_by_their_description_and_else_by_their_nodes() {
+    fn cards_are_found_by_their_description_or_by_their_nodes() {
         let folder = tempfile::tempdir().unwrap();
         let (root, cdi) = (folder.path(), folder.path().join("etc/cdi"));
         let found = || Gpus::at(&[&cdi], root);

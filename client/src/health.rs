@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_has_the_time_of_all_or_the_longer_one_that_it_says_it_needs() {
+    fn a_service_has_the_global_startup_limit_or_its_own_longer_one() {
         let seconds = Duration::from_secs;
         let limit = |times: HealthTiming| times.startup_limit(seconds(60), seconds(2)).as_secs();
         let period = |text: &str| Some(text.parse().unwrap());

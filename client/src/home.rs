@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_well_or_that_nothing_names_is_not_to_blame() {
+    fn a_usable_or_unnamed_folder_is_not_reported() {
         let own = tempfile::tempdir().unwrap();
         let home = own.path().to_str().unwrap();
         assert_eq!(fault(&format!("{home}/.config/x"), &[("HOME", home)]), None);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn podmans_folder_is_to_blame_only_if_podman_names_it() {
+    fn a_podman_folder_is_reported_only_if_podman_names_it() {
         let blamed = |message: &str, variable: &str, value: &str| {
             let lookup =
                 |name: &str| (name == variable).then(|| PathBuf::from(value)).or((name == "HOME").then(|| "/".into()));

@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_in_a_row_are_one_range_and_nothing_else_is() {
+    fn only_consecutive_ports_are_one_range() {
         let port = |host: HostPort, container| PublishedPort { host, container };
         let shown =
             |ports: &[PublishedPort]| port_ranges(ports).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_a_yes_is_a_yes() {
+    async fn only_yes_counts_as_confirmation() {
         for (typed, yes) in [("y\n", true), ("Yes\n", true), ("n\n", false), ("\n", false), ("", false)] {
             let expected = if yes { Answer::Yes } else { Answer::No };
             assert_eq!(ask_on("Remove `web-0`?", typed.as_bytes()).await.unwrap(), expected, "{typed:?}");
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_question_that_nobody_answers_can_be_interrupted() {
+    async fn an_unanswered_question_can_be_interrupted() {
         let (silent, _open) = std::os::unix::net::UnixStream::pair().unwrap();
         let interrupt = std::pin::pin!(tokio::time::sleep(std::time::Duration::from_millis(10)));
         let asked = crate::execute::unless(interrupt, ask_on("Remove it?", io::BufReader::new(silent))).await;

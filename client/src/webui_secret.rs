@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_refused_and_never_waited_for() {
+    fn a_path_that_is_no_plain_file_is_refused_and_never_blocks() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join(FILE);
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR).unwrap();

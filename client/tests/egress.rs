@@ -167,7 +167,7 @@ fn a_host_that_forwards_nothing_for_the_network_is_not_one_without_a_route() {
 }
 
 #[test]
-fn a_bridge_that_is_there_without_a_container_is_judged_by_the_hosts_own_way() {
+fn a_bridge_without_a_container_is_judged_by_the_hosts_own_route() {
     let (host, _router) = host();
     host.sh("ip link add podman1 type bridge").unwrap();
     host.sh(WG_QUICK).unwrap();

@@ -148,7 +148,7 @@ fn a_path_that_reports_its_mtu_is_no_hole() {
 }
 
 #[test]
-fn what_keeps_a_connection_from_coming_about_is_named() {
+fn the_cause_of_a_failed_connection_is_named() {
     let wire = Wire::new();
     let verdict = |url: &str| {
         let (exit, report) = wire.json(url);
@@ -162,7 +162,7 @@ fn what_keeps_a_connection_from_coming_about_is_named() {
 }
 
 #[test]
-fn a_picture_tells_people_and_an_address_that_is_none_is_refused() {
+fn a_picture_describes_the_path_and_an_invalid_url_is_refused() {
     let wire = Wire::new();
     wire.narrow(1300, 1300);
     let output = wire.check(IPV4, "--no-proof");

@@ -60,7 +60,7 @@ fn control_c_at_the_prompt_ends_it_and_leaves_a_terminal_that_echoes() {
 }
 
 #[test]
-fn without_a_terminal_or_with_no_ask_a_user_is_told_that_a_password_is_needed() {
+fn without_a_terminal_or_with_no_ask_a_needed_password_is_reported() {
     let sandbox = host();
     for line in ["airpods net clamp on wg0", "airpods net clamp on wg0 --no-ask"] {
         let output = sandbox.as_user("alice").command("sh").args(["-c", line]).stdin(Stdio::null()).output().unwrap();
@@ -72,7 +72,7 @@ fn without_a_terminal_or_with_no_ask_a_user_is_told_that_a_password_is_needed() 
 }
 
 #[test]
-fn without_polkit_a_user_is_told_so_and_still_reads_the_status() {
+fn without_polkit_a_user_is_refused_with_that_reason_and_reads_the_status() {
     let sandbox = host();
     sandbox.stop_polkit().unwrap();
     let alice = sandbox.as_user("alice");

@@ -129,7 +129,7 @@ mod tests {
     use airpods_lab::fuzz::{Target, replay};
 
     #[test]
-    fn what_holds_for_any_bytes_holds_for_the_inputs_that_were_kept() {
+    fn the_fuzz_properties_hold_for_the_kept_inputs() {
         let targets: [(&str, Target); 11] = [
             ("message_header", super::message_header),
             ("link_name", super::link_name),

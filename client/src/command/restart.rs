@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_as_configured_needs_no_note() {
+    fn a_service_as_configured_gets_no_note() {
         assert_eq!(noted(false, false), "");
     }
 

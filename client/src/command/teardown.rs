@@ -148,7 +148,7 @@ mod tests {
     use crate::plan::Kind;
 
     #[test]
-    fn an_interrupted_end_says_exactly_what_is_left_and_what_may_still_happen() {
+    fn an_interrupted_teardown_names_exactly_what_is_left_and_pending() {
         let stop = Teardown::Stop { service: "web".into(), container: "web-0".into(), started_at: None };
         let remove = Teardown::Remove(Kind::Container, "web-0".into());
         let ended = Ended { under_way: vec![stop], left: vec![remove], ..Ended::default() };

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_is_said_and_is_null_for_programs() {
+    fn a_missing_file_is_reported_and_is_null_in_json() {
         let nothing = Versions { helper: Presence::Idle, podman: Err("podman is not installed".into()), kernel: None };
         assert_eq!(nothing.lines()[1], "airpods-helper does not run; it is started when it is needed");
         assert_eq!(nothing.lines()[2], "podman: podman is not installed");

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_list_holds_unset_is_what_the_reader_takes_for_it() {
+    fn the_default_content_of_a_list_is_the_readers() {
         let unset = |key: &str| list(key).map(|list| list.unset().to_string());
         assert_eq!(unset("services.new.health.expected_status").as_deref(), Some("[200, 299]"));
         assert_eq!(unset("services.new.command_args").as_deref(), Some("[]"));

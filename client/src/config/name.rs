@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_is_refused() {
+    fn an_invalid_image_name_is_refused() {
         for image in
             ["", "docker.io/", "docker.io/Upper", "docker.io/a b", "docker.io/a:", "docker.io/a@sha256:12", "-x"]
         {

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_value_is_refused() {
+    fn an_invalid_value_is_refused() {
         use ContainerOption as O;
         for (option, text) in [
             (O::User, ""),

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_port_is_refused_with_its_place() {
+    fn an_invalid_port_is_refused_with_its_place() {
         for (written, message) in [
             (r#"["0:80"]"#, "`services.web.ports.0`: `0` is no port from 1 to 65535"),
             (r#"["3005-3000:1-6"]"#, "`services.web.ports.0`: `3005-3000` is no port"),

@@ -245,7 +245,7 @@ mod tests {
     use super::nearest;
 
     #[test]
-    fn slips_and_abbreviations_are_understood_and_other_words_are_not() {
+    fn typos_and_abbreviations_are_understood_and_other_words_are_not() {
         let keys = ["pids_limit", "ports", "pod", "network_mode"];
         for (word, meant) in [
             ("pid_limit", Some("pids_limit")),

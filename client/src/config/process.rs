@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_not_read() {
+    fn an_endless_file_is_not_read() {
         assert!(read(Path::new("/dev/zero")).is_err());
         assert!(read(Path::new("/does/not/exist")).is_err_and(|error| error.kind() == ErrorKind::NotFound));
     }

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_amount_of_memory_is_refused() {
+    fn an_invalid_amount_of_memory_is_refused() {
         for text in ["", "g", "0", "-1g", "1.5g", "4 g", "4x", "99999999999999999999", "18446744073709551615t", "é"] {
             assert!(text.parse::<Memory>().is_err(), "{text}");
         }

@@ -86,7 +86,7 @@ fn every_example_in_the_documentation_loads() {
 }
 
 #[test]
-fn what_is_shown_loads_to_the_same_configuration() {
+fn the_shown_configuration_loads_as_the_same() {
     let text = r#"
         [runtime]
         podman_url = "unix:///run/podman/podman.sock"
@@ -201,7 +201,7 @@ fn all_problems_are_reported_at_once_each_with_its_place() {
 }
 
 #[test]
-fn what_is_wrong_together_is_told_when_nothing_is_wrong_by_itself() {
+fn conflicts_between_settings_are_reported_if_each_alone_is_valid() {
     let together = "[services.comfyui]\nports = { host = 3000, container = 1 }\n[services.ollama]\nenv.A = '{{x}}'\n";
     assert_eq!(problems(together).len(), 2);
     assert_eq!(

@@ -115,7 +115,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_was_before_is_put_back_as_it_was() {
+    fn the_former_clamp_is_restored() {
         let named = clamped(Origin::Named, Some(1400));
         assert_eq!(restoring_change(&named, &wg0(), false), on(wg0(), Some(1400), true));
         assert_eq!(restoring_change(&clamped(Origin::Named, None), &wg0(), false), on(wg0(), None, true));
@@ -127,7 +127,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_clamp_is_small_enough_by_its_value_and_else_by_the_routes() {
+    fn a_clamp_is_small_enough_by_its_value_or_by_the_routes() {
         for (mtu, bytes, expected) in
             [(Some(1300), 1300, true), (Some(1301), 1300, false), (None, 1420, true), (None, 1300, false)]
         {
@@ -153,7 +153,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_fixed_value_is_told_from_the_routes() {
+    fn a_fixed_value_is_distinguished_from_the_routes() {
         assert_eq!(is_fixed(&clamped(Origin::Auto, Some(1400)), "wg0"), Some(1400));
         assert_eq!(is_fixed(&clamped(Origin::Auto, None), "wg0"), None);
         assert_eq!(is_fixed(&clamped(Origin::Auto, Some(1400)), "wg1"), None);

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hung_and_completes_is_proven_if_the_rules_saw_it() {
+    fn a_transfer_that_hung_and_completes_is_proof_if_the_rules_counted_it() {
         let (hung, whole) = (trial("host", 0, true), trial("host", 3, true));
         assert_eq!(
             prove(std::slice::from_ref(&hung), std::slice::from_ref(&whole), 6),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_answers_nobody_says_nothing_about_a_clamp() {
+    fn a_silent_server_proves_nothing_about_a_clamp() {
         let dead = [trial("host", 0, false)];
         assert!(matches!(prove(&dead, &dead, 0), Proof::NotMeasured { .. }));
         assert!(matches!(prove(&[], &[], 0), Proof::NotMeasured { .. }));

@@ -163,7 +163,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_no_clamp_of_this_link_cures_gets_none() {
+    fn a_fault_that_no_clamp_of_this_link_cures_gets_no_clamp() {
         let sure = Confidence::Sure;
         for code in [Code::FarEndNarrow, Code::BigHello, Code::Stalls, Code::TlsBlocked, Code::UdpNarrow] {
             assert_eq!(on_host(vec![path(code, None, sure)]), Remedy::OtherFault, "{code}");

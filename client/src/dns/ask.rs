@@ -285,14 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_to_the_question_is_passed_over() {
+    fn an_unrelated_datagram_is_skipped() {
         assert_eq!(judge(&answer(8, RCODE::NoError), 7), None, "another question's");
         assert_eq!(judge(&question(7).unwrap(), 7), None, "the question itself");
         assert_eq!(judge(b"nonsense", 7), None);
     }
 
     #[test]
-    fn a_port_that_nobody_listens_on_is_a_rejection_at_once() {
+    fn a_closed_port_is_a_rejection_at_once() {
         let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let begun = Instant::now();
         let error = try_ask(free).unwrap_err();
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_container_has_in_place_of_its_resolv_conf_is_bounded_or_refused() {
+    fn a_containers_resolv_conf_is_bounded_or_refused() {
         let root = tempfile::tempdir().unwrap();
         let conf = root.path().join("etc/resolv.conf");
         fs::create_dir(root.path().join("etc")).unwrap();
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_vpn_none_is_blamed() {
+    fn without_a_vpn_none_is_named_as_the_cause() {
         let outside = vec![asked("192.0.2.1", Reply::Silent)];
         let finding = judge_all(&Facts { outside, ..Facts::default() }).unwrap();
         assert!(
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_that_answer_the_host_only_are_told_apart() {
+    fn servers_that_answer_only_the_host_are_distinguished() {
         let facts = Facts {
             inside: Some(vec![asked("10.89.0.1", Reply::Silent)]),
             outside: vec![asked("10.64.0.1", Reply::Answered)],

@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_container_cannot_reach_is_left_out() {
+    fn unreachable_servers_are_left_out() {
         let sources = with_conf("127.0.0.1 fe80::1 ::1 0.0.0.0 fd00::53 10.8.0.1");
         assert_chosen(&sources, "10.8.0.1");
         assert_eq!(choose(&sources, true), Ok(addresses("fd00::53 10.8.0.1")));
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn servers_are_read_in_order_and_everything_else_is_passed_over() {
+    fn servers_are_read_in_order_and_other_lines_skipped() {
         let text = "# nameserver 1.2.3.4\nnameserver 10.64.0.1\n nameserver\tfd00::1 \nsearch example\n\
                 nameserver fe80::1%eth0\nnameserver nonsense\nnameservers 9.9.9.9\noptions edns0";
         let servers: Vec<String> = parse_resolv_conf(text).iter().map(ToString::to_string).collect();
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_names_the_stub_is_systemd_resolveds_whoever_wrote_it() {
+    fn a_file_that_names_the_stub_counts_as_systemd_resolveds() {
         for (text, expected) in [("nameserver 127.0.0.53", true), ("nameserver 10.64.0.1", false), ("", false)] {
             let conf = ResolvConf { servers: parse_resolv_conf(text), by_resolved: false };
             assert_eq!(conf.is_for_resolved(), expected, "{text}");

@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_of_ones_own_is_named_and_a_free_port_has_nobody() {
+    fn a_process_of_this_user_is_named_and_a_free_port_has_none() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let PortOwner::Process { pid, name } = port_owner(HostPort::tcp(port)) else {

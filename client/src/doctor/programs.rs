@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_words_of_a_program_that_cannot_start_are_told() {
+    async fn the_last_output_of_a_program_that_cannot_start_is_reported() {
         let library = "error while loading shared libraries: libslirp.so.0: cannot open shared object file";
         assert_eq!(
             sh(&format!("echo first >&2; echo '{library}' >&2; echo >&2; exit 127")).await,
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_program_leaves_behind_is_killed_and_its_words_are_not_waited_for() {
+    async fn children_of_a_program_are_killed_and_their_output_not_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pid");
         let begun = Instant::now();

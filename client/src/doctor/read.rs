@@ -347,7 +347,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_blamed_only_where_no_podman_can_hold_it_for_the_service() {
+    fn a_taken_port_is_reported_only_if_podman_cannot_hold_it() {
         let held = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
         let port = held.local_addr().unwrap().port();
         let text = format!("[services.one]\nimage = \"localhost/one:1\"\nports = [\"{port}:80\"]\n");

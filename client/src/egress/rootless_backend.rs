@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_program_that_runs_is_told_by_its_process_and_not_by_the_version() {
+    fn the_running_program_is_recognised_by_its_process_and_not_by_the_version() {
         let (runtime, proc) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let running = || RootlessBackend::running(runtime.path(), proc.path());
         assert_eq!(running(), None);

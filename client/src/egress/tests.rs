@@ -40,7 +40,7 @@ fn verdict(facts: &Facts) -> &'static str {
 }
 
 #[test]
-fn a_clamp_helps_what_the_host_forwards_into_a_narrower_vpn_and_nothing_else() {
+fn a_clamp_helps_only_traffic_forwarded_into_a_narrower_vpn() {
     let bridge = |leaving, mtu| {
         let mut facts = behind(leaving);
         facts.network.mtu = mtu;
@@ -84,7 +84,7 @@ fn a_tap_link_by_which_packets_leave_is_a_tunnel_and_no_vpn_to_the_helper() {
 }
 
 #[test]
-fn what_leaves_by_sockets_of_the_host_needs_no_clamp() {
+fn traffic_by_sockets_of_the_host_needs_no_clamp() {
     for backend in [RootlessBackend::Pasta, RootlessBackend::Slirp4netns] {
         let facts = Facts { rootless: Some(backend), ..behind(wg0()) };
         let path = facts.egress_path(NetworkMode::Pod);
@@ -106,7 +106,7 @@ fn a_network_without_a_way_out_or_past_the_host_meets_no_vpn() {
 }
 
 #[test]
-fn forwarded_packets_are_judged_by_their_own_way_and_the_hosts_by_theirs() {
+fn forwarded_packets_and_the_hosts_are_judged_by_their_own_routes() {
     // Only the containers' packets are routed into the VPN, for instance by `ip rule iif podman1`.
     let facts = Facts { from_network: Some(wg0()), ..behind(eth0()) };
     assert_eq!(facts.egress_path(NetworkMode::Pod).egress.unwrap().link, "wg0");
@@ -131,14 +131,14 @@ fn of_two_families_the_one_where_less_fits_decides_if_the_network_has_both() {
 }
 
 #[test]
-fn what_the_kernel_does_not_tell_is_unknown_and_not_harmless() {
+fn facts_that_the_kernel_does_not_report_are_unknown_and_not_harmless() {
     let facts = Facts { from_host: None, from_network: None, ..behind(eth0()) };
     assert_eq!(verdict(&facts), "unknown");
     assert_eq!(facts.egress_path(NetworkMode::Host).to_string(), "host -> unknown");
 }
 
 #[test]
-fn a_way_is_shown_in_a_table_and_in_json() {
+fn an_egress_path_is_shown_in_a_table_and_in_json() {
     let path = behind(wg0()).egress_path(NetworkMode::Pod);
     assert_eq!(path.to_string(), "bridge -> wg0 (1380)");
     let expected = json!({

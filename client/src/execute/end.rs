@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_podman_refuses_is_told_and_everything_else_is_done() {
+    async fn a_refused_step_is_reported_and_the_others_are_done() {
         let podman = running().await;
         podman.fail_at(Call::RemoveContainer("model-0".into()));
         let notices = RefCell::new(Vec::new());
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_interrupt_at_any_time_leaves_what_is_told_to_be_left() {
+    async fn an_interrupt_at_any_time_leaves_exactly_what_it_reports() {
         for polls in 0..12 {
             let podman = running().await;
             let ended = end(&podman, &stages(), 1, |_| {}, after_polls(polls), pending()).await;
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_second_interrupt_ends_the_waiting_and_says_what_may_still_happen() {
+    async fn a_second_interrupt_ends_the_wait_and_names_what_may_still_happen() {
         let podman = running().await;
         let ended = end(&podman, &stages(), 1, |_| {}, after_polls(0), after_polls(0)).await;
         assert_eq!(ended.under_way, [stop("model"), stop("web")]);
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_gone_already_is_neither_done_nor_refused() {
+    async fn objects_that_are_gone_already_are_neither_done_nor_refused() {
         let podman = running().await;
         let gone = Teardown::Remove(Kind::Network, "nothing".into());
         let ended = end(&podman, &[vec![gone]], 1, |_| {}, pending(), pending()).await;

@@ -331,7 +331,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_refused_is_told_where_to_log_in_and_whose_files_are_closed_is_not() {
+    fn a_refused_pull_has_a_login_hint_and_a_file_error_has_none() {
         let hint =
             |image, message: &str| pull_hint(image, &PodmanError::Refused { status: 500, message: message.into() });
         let denied = "requested access to the resource is denied";
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_start_tells_the_cause_then_podmans_words_then_what_is_left_then_what_to_do() {
+    fn a_failed_start_prints_cause_podmans_message_remains_and_hint_in_order() {
         let message = "pinging container registry ghcr.io: Get \"https://ghcr.io/v2/\": dial tcp: connection refused";
         let lines = shown(message, &["the volume `weights`: it is in use"], false);
         let cause = "error: `services.web.image`: the image `ghcr.io/lab/web:1` cannot be pulled: the registry refuses the connection";

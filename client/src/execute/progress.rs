@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_keeps_one_line_on_a_terminal_that_says_what_came_last() {
+    fn a_service_keeps_one_line_on_a_terminal_with_its_latest_event() {
         let progress = Terminal::default();
         let pull = step(Action::Pull("lab/web:1".into()));
         let start = step(Action::Start { name: "web-0".into() });
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_that_nobody_asks_about_are_told_only_to_those_who_want_to_know_all() {
+    fn minor_steps_are_printed_only_with_verbose() {
         let step = step(Action::CreateFolder("/data".into()));
         let finished = Event::Finished { index: 0, step: &step, did: true, took: Duration::from_millis(20) };
         assert_eq!(Lines::new(false).line(&finished), None);

@@ -49,7 +49,7 @@ fn call(action: &Action) -> Option<Call> {
 }
 
 #[tokio::test]
-async fn a_failure_at_any_step_leaves_podman_as_it_was() {
+async fn a_failure_at_any_step_leaves_podman_unchanged() {
     let toml = THREE.replace("[services.web]", "[services.web]\npod = \"alone\"");
     let toml = toml.replace("lab/paint:1", "lab/paint:2");
     let fresh = || {
@@ -75,7 +75,7 @@ async fn a_failure_at_any_step_leaves_podman_as_it_was() {
 }
 
 #[tokio::test]
-async fn an_interrupt_at_any_time_leaves_podman_as_it_was() {
+async fn an_interrupt_at_any_time_leaves_podman_unchanged() {
     for polls in 1..60 {
         let podman = podman(NEW);
         let before = podman.world();
@@ -91,7 +91,7 @@ async fn an_interrupt_at_any_time_leaves_podman_as_it_was() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_undone_is_named() {
+async fn changes_that_cannot_be_undone_are_named() {
     let podman = podman(NEW);
     podman.fail_at(Call::StartContainer("web-0".into()));
     podman.fail_at(Call::RemoveContainer("web-0".into()));
@@ -144,7 +144,7 @@ async fn a_limit_that_rootless_podman_has_no_right_to_is_a_warning() {
 }
 
 #[tokio::test]
-async fn a_container_that_ends_at_once_is_told_with_its_last_words() {
+async fn a_container_that_ends_at_once_is_reported_with_the_end_of_its_log() {
     let mut podman = podman(NEW);
     podman.log = vec!["no such model".into()];
     podman.distort = Some(|detail: &mut ContainerDetail| detail.state = crate::podman::ContainerState::Exited(3));
@@ -157,7 +157,7 @@ async fn a_container_that_ends_at_once_is_told_with_its_last_words() {
 }
 
 #[tokio::test]
-async fn a_container_that_podman_had_to_restart_is_not_said_to_have_ended_well() {
+async fn a_container_that_podman_restarted_is_not_reported_as_a_success() {
     let mut podman = podman(NEW);
     podman.distort = Some(|detail: &mut ContainerDetail| detail.restarts = 1);
     let plan = prepared(&podman, THREE).await;

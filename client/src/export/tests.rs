@@ -194,13 +194,13 @@ fn services_on_the_hosts_network_alone_need_no_other() {
 }
 
 #[test]
-fn servers_that_are_found_out_at_every_start_are_told_of() {
+fn servers_looked_up_at_every_start_are_reported() {
     assert_eq!(warnings(&config("runtime.network.dns_servers = 'auto'")).len(), 1);
     assert_eq!(warnings(&config("")).len(), 0);
 }
 
 #[test]
-fn what_looks_like_something_else_is_quoted_in_yaml() {
+fn ambiguous_texts_are_quoted_in_yaml() {
     for text in [
         "true",
         "1.5",

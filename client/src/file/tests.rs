@@ -19,7 +19,7 @@ fn a_file_keeps_its_mode_and_the_symbolic_link_to_it() {
 }
 
 #[test]
-fn a_private_file_is_private_whatever_was_there() {
+fn a_private_file_replaces_a_public_one() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("secret.env");
     fs::write(&file, "old").unwrap();
@@ -136,7 +136,7 @@ fn folders_and_files_of_ours_are_their_owners_alone() {
 }
 
 #[test]
-fn a_folder_is_safe_if_nobody_else_can_replace_what_is_in_it() {
+fn a_folder_is_safe_if_no_other_user_can_replace_its_content() {
     let home = tempfile::tempdir().unwrap();
     for (mode, safe) in [(0o700, true), (0o755, true), (0o775, false), (0o777, false), (0o1777, true)] {
         fs::set_permissions(home.path(), Permissions::from_mode(mode)).unwrap();
@@ -145,7 +145,7 @@ fn a_folder_is_safe_if_nobody_else_can_replace_what_is_in_it() {
 }
 
 #[test]
-fn whoever_holds_the_folder_itself_keeps_nobody_from_changing_a_file_in_it() {
+fn a_lock_on_the_folder_itself_does_not_block_changes_in_it() {
     use nix::fcntl::{Flock, FlockArg};
     let home = tempfile::tempdir().unwrap();
     let _others = Flock::lock(File::open(home.path()).unwrap(), FlockArg::LockExclusive).unwrap();

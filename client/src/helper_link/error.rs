@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ways_of_being_absent_are_told_apart() {
+    fn the_kinds_of_absence_are_distinguished() {
         let name = |name: &str| from_name(name, Some("why")).map(|error| error.to_string());
         let absent = "the helper `airpods-helper` is not installed";
         let failed = "the helper `airpods-helper` could not be started: why";

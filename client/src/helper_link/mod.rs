@@ -298,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_helpers_user_and_root_are_trusted_and_nobody_else() {
+    fn only_the_helpers_user_and_root_are_trusted() {
         assert!(is_trusted(990, Some(990)) && is_trusted(0, Some(990)) && is_trusted(0, None));
         assert!(!is_trusted(1000, Some(990)) && !is_trusted(1000, None));
     }

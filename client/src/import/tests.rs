@@ -141,7 +141,7 @@ fn only_a_service_that_asks_for_a_gpu_gets_one() {
 }
 
 #[test]
-fn what_is_not_carried_over_is_named_with_its_line() {
+fn settings_that_are_not_carried_over_are_named_with_their_line() {
     let text = "services:\n  a:\n    image: docker.io/a/b:1\n    sysctls: {a: b}\n    frobnicate: 1\nsecrets:\n  s: {external: true}\n";
     let (_, notes) = of_compose(text);
     let begins = |note: &str, begin: &str| assert!(note.starts_with(begin), "{notes:?}");

@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_devices_beyond_those_that_everybody_has_are_told() {
+    fn only_devices_beyond_the_default_ones_are_reported() {
         let devices = devices(std::process::id()).unwrap_or_default();
         assert!(devices.iter().all(|path| is_device(path)), "{devices:?}");
         assert!(!devices.contains(&"/dev/null".into()) && !devices.iter().any(|path| path.starts_with("/dev/pts")));
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_does_not_have_is_left_out() {
+    fn objects_missing_in_the_kernel_are_left_out() {
         let names = ["kernel.ostype", "net.no_such_parameter"].map(str::to_owned);
         assert_eq!(read_parameters(&names), [("kernel.ostype".to_owned(), "Linux".to_owned())].into());
     }

@@ -154,7 +154,7 @@ eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
 
     #[test]
     #[cfg(target_endian = "little")]
-    fn the_ways_out_beside_the_vpns_are_told_with_their_routers() {
+    fn default_routes_beside_the_vpns_are_listed_with_their_routers() {
         let gateway = |address: &str, hardware: Option<&str>| Gateway {
             link: "eth0".to_owned(),
             address: address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
@@ -165,7 +165,7 @@ eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
     }
 
     #[test]
-    fn what_is_no_table_of_routes_names_no_way_out() {
+    fn an_invalid_routing_table_names_no_default_route() {
         for text in ["", "x", "a b c d e f g h", "Iface\nwg0 zz zz zz 0 0 0 zz 0 0 0\n"] {
             assert_eq!(parse("wg0", text, text, text), []);
         }

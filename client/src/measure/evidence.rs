@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_arrived_outweighs_what_did_not() {
+    fn packets_that_arrived_outweigh_lost_ones() {
         let mut evidence = Evidence::default();
         evidence.prove(1296);
         evidence.miss(1301, true);

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hello_is_one_record_of_the_length_that_it_says() {
+    fn a_hello_is_one_record_of_its_announced_length() {
         for (name, padding) in [(Some("registry-1.docker.io"), 0), (None, 0), (Some("ghcr.io"), 2600)] {
             let bytes = hello(name, padding);
             let record = usize::from(u16::from_be_bytes(bytes[3..5].try_into().unwrap()));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_told_by_its_first_bytes() {
+    fn an_answer_is_recognised_by_its_first_bytes() {
         assert_eq!(answer(b""), Answer::None);
         assert_eq!(answer(b"\x16\x03\x03\0\x7a"), Answer::Tls);
         assert_eq!(answer(b"\x15\x03\x03\0\x02"), Answer::Alert);

@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_measured_is_known_in_the_same_network_for_a_day() {
+    fn a_measurement_is_valid_in_the_same_network_for_a_day() {
         let home = router("192.0.2.1", Some("52:54:00:00:00:01"));
         let memory = measured(&home);
         let known = memory.known("wg0", &home, at(300)).unwrap();
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_seen_behind_the_clamp_does_not_take_the_place_of_what_was_measured_without() {
+    fn a_measurement_behind_a_clamp_does_not_replace_one_without() {
         let home = router("192.0.2.1", None);
         let mut memory = measured(&home);
         let clamped = report(vec![place("host", "wg0", vec![path(Code::Clamped, None, Confidence::AtLeast)])]);
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_read_again_and_what_others_could_have_written_is_not() {
+    fn a_saved_measurement_is_read_unless_others_could_have_written_it() {
         use std::os::unix::fs::PermissionsExt;
         let home = tempfile::tempdir().unwrap();
         remember(Some(home.path()), &narrow(1300));
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_of_time_are_told_as_people_say_them() {
+    fn durations_are_shown_in_words() {
         for (seconds, expected) in [
             (5, "just now"),
             (60, "1 minute ago"),

@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_https_address_is_refused() {
+    fn an_address_without_https_is_refused() {
         for text in [
             "",
             "ghcr.io",

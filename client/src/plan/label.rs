@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_that_is_new_and_that_nobody_has_set_does_not_change_the_digest() {
+    fn a_new_setting_that_is_unset_does_not_change_the_digest() {
         let before = json!({ "name": "web", "limits": { "pids": 9 } });
         let after = json!({ "limits": { "pids": 9, "files": null }, "devices": [], "init": false, "name": "web" });
         assert_eq!(labels(&before), labels(&after));

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_needs_another_by_name_ends_before_it_and_begins_after_it() {
+    async fn a_service_that_needs_another_by_name_stops_before_and_starts_after_it() {
         let restart = planned(&chained(), &chained(), &[], true).await;
         let expected = [
             "1. stop the container `web-0`",
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_settings_in_the_configuration_are_told_and_not_applied() {
+    async fn changed_settings_are_reported_and_not_applied() {
         let changed = THREE.replace("[services.web]", "[services.web]\npids_limit = 9");
         let restart = planned(THREE, &changed, &["model", "web"], true).await;
         let differing: Vec<bool> = restart.services.iter().map(|one| one.differs).collect();
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_switched_off_by_now_is_told_as_that_and_not_as_other_settings() {
+    async fn a_service_disabled_since_is_reported_as_disabled_and_not_as_changed() {
         let off = THREE.replace("[services.web]", "[services.web]\nenabled = false");
         let restart = planned(THREE, &off, &["model", "web"], true).await;
         let states: Vec<(bool, bool)> = restart.services.iter().map(|one| (one.differs, one.switched_off)).collect();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_that_need_each_other_are_restarted_all_the_same() {
+    async fn services_that_need_each_other_are_restarted_all_the_same() {
         let circle = THREE
             .replace("[services.model]", "[services.model]\nenv.A = \"http://web\"")
             .replace("[services.web]", "[services.web]\nenv.B = \"http://model\"");

@@ -93,7 +93,7 @@ fn calls(plan: &Plan) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_first_start_makes_everything_and_says_what_waits_for_what() {
+async fn a_first_start_creates_everything_and_shows_the_order() {
     let plan = plan(&podman(NEW), THREE, &[]).await.unwrap();
     let expected = [
         "1. create the network `airpods_network` (bridge)",
@@ -137,7 +137,7 @@ async fn a_stopped_container_with_the_same_settings_is_only_started() {
 }
 
 #[tokio::test]
-async fn one_changed_setting_makes_one_container_anew() {
+async fn one_changed_setting_recreates_one_container() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     let changed = THREE.replace("[services.web]", "[services.web]\npids_limit = 9");
@@ -159,7 +159,7 @@ async fn nothing_is_stopped_before_the_new_image_is_there() {
 }
 
 #[tokio::test]
-async fn a_pod_is_made_anew_together_with_those_who_run_in_it() {
+async fn a_pod_is_recreated_together_with_its_containers() {
     let podded = THREE.replace("[services.model]", "[services.model]\npod = \"both\"");
     let podded = podded.replace("[services.web]", "[services.web]\npod = \"both\"");
     let podman = podman(NEW);
@@ -172,7 +172,7 @@ async fn a_pod_is_made_anew_together_with_those_who_run_in_it() {
 }
 
 #[tokio::test]
-async fn a_pod_that_is_left_empty_goes() {
+async fn an_empty_pod_is_removed() {
     let podman = podman(NEW);
     start(&podman, &THREE.replace("[services.web]", "[services.web]\npod = \"alone\""), &[]).await;
     start(&podman, THREE, &[]).await;
@@ -195,7 +195,7 @@ async fn only_an_old_podman_with_dns_servers_needs_fixed_addresses() {
 }
 
 #[test]
-fn servers_that_were_found_are_given_only_where_the_configuration_says_auto() {
+fn found_servers_are_given_only_with_auto_in_the_configuration() {
     let host_context = HostContext { dns_servers: vec!["192.0.2.53".parse().unwrap()], ..HostContext::default() };
     for (servers, expected) in [("'auto'", "192.0.2.53"), ("['192.0.2.1']", "192.0.2.1"), ("[]", "")] {
         let config = config(&format!("runtime.network.dns_servers = {servers}\n{THREE}"));
@@ -208,7 +208,7 @@ fn servers_that_were_found_are_given_only_where_the_configuration_says_auto() {
 }
 
 #[tokio::test]
-async fn fixed_addresses_are_told_to_everybody_and_do_not_depend_on_who_is_started() {
+async fn fixed_addresses_are_in_every_hosts_file_and_independent_of_the_started_services() {
     let toml = format!("runtime.network.dns_servers = [\"192.0.2.53\"]\n{THREE}");
     let podman = podman(OLD);
     start(&podman, &toml, &["web"]).await;
@@ -242,7 +242,7 @@ async fn a_network_with_other_settings_is_a_conflict_that_names_each() {
 }
 
 #[tokio::test]
-async fn what_others_made_under_our_names_is_a_conflict() {
+async fn a_foreign_object_under_our_name_is_a_conflict() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     let mut world = podman.world();
@@ -253,7 +253,7 @@ async fn what_others_made_under_our_names_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_port_of_somebody_elses_container_is_a_conflict_and_our_own_is_not() {
+async fn a_port_of_a_foreign_container_is_a_conflict_and_our_own_is_not() {
     let podman = podman(NEW);
     start(&podman, THREE, &["model"]).await;
     let changed = THREE.replace("[services.model]", "[services.model]\npids_limit = 9");
@@ -269,7 +269,7 @@ async fn a_port_of_somebody_elses_container_is_a_conflict_and_our_own_is_not() {
 }
 
 #[tokio::test]
-async fn a_port_that_a_pod_made_anew_takes_in_addition_must_be_free() {
+async fn an_additional_port_of_a_recreated_pod_must_be_free() {
     let podded = THREE.replace("[services.model]", "[services.model]\npod = \"alone\"");
     let podman = podman(NEW);
     start(&podman, &podded, &["model"]).await;
@@ -281,7 +281,7 @@ async fn a_port_that_a_pod_made_anew_takes_in_addition_must_be_free() {
 }
 
 #[tokio::test]
-async fn a_network_that_somebody_else_uses_is_not_made_anew() {
+async fn a_network_that_a_foreign_container_uses_is_not_recreated() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     let mut world = podman.world();
@@ -299,7 +299,7 @@ async fn a_network_that_somebody_else_uses_is_not_made_anew() {
 }
 
 #[test]
-fn an_unknown_service_is_told_with_the_nearest_name() {
+fn an_unknown_service_is_reported_with_the_nearest_name() {
     let config = config(THREE);
     let unknown = |name: &str| chosen(&config, &[name.to_owned()], false).unwrap_err();
     assert_eq!(unknown("modle"), UnknownService::Unknown { name: "modle".into(), nearest: Some("model".into()) });

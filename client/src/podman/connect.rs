@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_command_left_is_removed_by_the_next_and_nothing_else_is() {
+    fn the_next_command_removes_only_the_remains_of_a_killed_one() {
         let parent = tempfile::tempdir().unwrap();
         let (left, listener) = folder(parent.path(), gone());
         drop(listener);
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_folder_in_which_others_can_change_things_is_not_used() {
+    fn a_runtime_folder_that_others_can_write_is_not_used() {
         let theirs = tempfile::tempdir().unwrap();
         std::fs::set_permissions(theirs.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         let made = private(Some(theirs.path())).unwrap();

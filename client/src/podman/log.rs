@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_program_draws_over_is_handed_out_as_it_is_drawn() {
+    fn redrawn_lines_are_passed_on_as_they_are_drawn() {
         let frame = |text: &str| [&[1, 0, 0, 0, 0, 0, 0, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         let mut frames = Frames::default();
         let mut shown = |piece: &str| -> Vec<(String, bool)> {

@@ -53,7 +53,7 @@ fn a_wrong_configuration_is_10_for_every_command_that_needs_it() {
 }
 
 #[test]
-fn a_configuration_that_is_not_there_is_10_whatever_names_it() {
+fn a_missing_configuration_is_10_by_option_and_by_variable() {
     let home = tempfile::tempdir().unwrap();
     for command in CONFIGURED.into_iter().chain(["config set cli.verbose true"]) {
         ends(home.path(), &format!("--config /nonexistent.toml {command}"), 10, "`--config`");
@@ -106,7 +106,7 @@ fn a_bus_that_is_missing_is_3_for_every_command_that_needs_the_helper() {
 }
 
 #[test]
-fn a_question_that_nobody_can_answer_is_2_and_a_file_in_the_way_is_1() {
+fn a_question_without_a_terminal_is_2_and_a_file_in_the_way_is_1() {
     let home = home_with("");
     fs::write(home.path().join("c.yml"), "services: { a: { image: docker.io/x/y:1 } }").unwrap();
     fs::write(home.path().join("there"), "").unwrap();

@@ -67,7 +67,7 @@ const MINE: &str =
     "# mine\n[cli]\nlog_lines = 10 # few\n\n[services.ollama]\nports = { host = 12000, container = 11434 }\n";
 
 #[test]
-fn what_is_set_is_got_and_comments_stay() {
+fn a_set_value_is_printed_by_get_and_comments_stay() {
     let home = Home::with(MINE);
     home.set("cli.log_lines", "20");
     home.set("services.ollama.ports.0.host", "12001");
@@ -109,7 +109,7 @@ fn the_first_item_of_a_list_can_be_set_and_the_number_after_the_last_adds_one() 
 }
 
 #[test]
-fn what_the_file_does_not_have_cannot_be_unset_and_what_is_needed_stays() {
+fn a_missing_or_required_key_cannot_be_unset() {
     let text = "[services.mine]\nimage = \"docker.io/lab/mine:1\"\n";
     let home = Home::with(text);
     for (arguments, code, message) in [
@@ -180,7 +180,7 @@ fn a_wrong_value_or_key_is_refused_and_nothing_is_written() {
 }
 
 #[test]
-fn what_is_no_table_is_refused_as_an_item_of_an_array_of_tables() {
+fn an_item_that_is_no_table_is_refused_in_an_array_of_tables() {
     let text = "[[services.ollama.ports]]\nhost = 1\ncontainer = 2\n";
     let home = Home::with(text);
     for item in ["0", "1"] {
@@ -193,7 +193,7 @@ fn what_is_no_table_is_refused_as_an_item_of_an_array_of_tables() {
 }
 
 #[test]
-fn one_value_mends_a_wrong_file_and_an_unknown_key_elsewhere_is_in_nobodys_way() {
+fn one_value_repairs_an_invalid_file_despite_an_unknown_key_elsewhere() {
     let home = Home::with("cli.log_lines = 0\nother = 1\n");
     let output = airpods(home.path(), "config set cli.log_lines 5").output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
@@ -223,7 +223,7 @@ fn a_key_without_a_value_fails_with_the_nearest_that_has_one() {
 }
 
 #[test]
-fn what_is_edited_takes_effect_only_when_it_is_right() {
+fn an_edited_file_takes_effect_only_if_it_is_valid() {
     let home = Home::with(MINE);
     fs::set_permissions(home.file(), fs::Permissions::from_mode(0o640)).unwrap();
     let output = home.edit("test \"$1\" = --wait-not && sed -i s/10/30/ \"$2\"");
@@ -278,7 +278,7 @@ fn where_nothing_was_written_no_draft_is_left_and_none_is_named() {
 }
 
 #[test]
-fn who_wrote_something_wrong_edits_it_again_from_where_it_was_left() {
+fn an_invalid_edit_is_continued_from_its_draft() {
     let home = Home::with(MINE);
     let screen = home.edit_again("y\n");
     assert!(screen.contains("code=0"), "{screen}");
@@ -287,7 +287,7 @@ fn who_wrote_something_wrong_edits_it_again_from_where_it_was_left() {
 }
 
 #[test]
-fn what_is_wrong_is_told_before_the_question_unknown_keys_too() {
+fn faults_are_reported_before_the_question_including_unknown_keys() {
     let screen = Home::with("cli.log_lines = 5\ncli.stop_timeout = 0\n").edit_again("n\n");
     let (assert_output, _) = screen.split_once("Edit it again?").unwrap();
     assert!(assert_output.contains("error: unknown key `log_lnes` in `cli`"), "{screen}");
@@ -295,7 +295,7 @@ fn what_is_wrong_is_told_before_the_question_unknown_keys_too() {
 }
 
 #[test]
-fn who_does_not_go_on_finds_what_was_written_in_a_draft() {
+fn an_abandoned_edit_is_kept_as_a_draft() {
     for (keys, code) in [("n\n", 10), ("\u{4}", 10), ("\u{3}", 130)] {
         let home = Home::with(MINE);
         let screen = home.edit_again(keys);
@@ -313,7 +313,7 @@ fn who_does_not_go_on_finds_what_was_written_in_a_draft() {
 }
 
 #[test]
-fn what_somebody_else_wrote_while_the_editor_was_open_is_not_lost() {
+fn a_change_by_another_program_during_an_edit_is_not_lost() {
     let home = Home::with(MINE);
     let output = home.edit(&format!("echo 'cli.debug = true' > '{}'; sed -i s/10/30/ \"$2\"", home.file().display()));
     assert_eq!(output.status.code(), Some(1));

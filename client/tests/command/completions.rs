@@ -123,7 +123,7 @@ fn a_wrong_or_missing_configuration_is_no_trouble() {
 }
 
 #[test]
-fn nobody_is_asked_and_nothing_is_written() {
+fn without_a_terminal_nothing_is_asked_or_written() {
     let home = Home::with(WHISPER);
     home.write("bin/podman", "#!/bin/sh\ntouch ~/asked\n");
     fs::set_permissions(home.path().join("bin/podman"), fs::Permissions::from_mode(0o755)).unwrap();
@@ -139,7 +139,7 @@ fn nobody_is_asked_and_nothing_is_written() {
 }
 
 #[test]
-fn bash_without_the_program_and_a_strange_shell_are_left_in_peace() {
+fn bash_without_the_program_and_an_unknown_shell_get_no_output() {
     let home = Home::with("");
     home.write("airpods.bash", &Shell::Bash.script().unwrap());
     let line = ". ./airpods.bash; COMP_WORDS=(airpods start ol); COMP_CWORD=2; _clap_complete_airpods airpods ol start; \

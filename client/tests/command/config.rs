@@ -37,7 +37,7 @@ fn show_prints_json_in_both_spellings() {
 }
 
 #[test]
-fn a_wrong_file_is_told_with_its_place_and_ends_with_its_own_code() {
+fn an_invalid_file_is_reported_with_its_place_and_its_own_exit_code() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("my.toml"), "[runtime]\nnetwork_name = 5\n").unwrap();
     let expected = "error: `runtime.network_name`: a text is needed here, not a whole number\n  --> my.toml:2:16\n   |\n \
@@ -97,7 +97,7 @@ fn a_file_that_is_named_must_exist() {
 }
 
 #[test]
-fn a_link_to_nothing_is_told_and_not_passed_over() {
+fn a_dangling_link_is_reported_and_not_skipped() {
     let home = tempfile::tempdir().unwrap();
     let folder = home.path().join(".config/airpods");
     fs::create_dir_all(&folder).unwrap();
@@ -139,7 +139,7 @@ fn a_configuration_of_the_current_folder_is_never_taken() {
 }
 
 #[test]
-fn validate_counts_services_and_tells_warnings() {
+fn validate_counts_services_and_prints_warnings() {
     let home = tempfile::tempdir().unwrap();
     fs::write(home.path().join("my.toml"), "runtime.cuda_version = '12.8'\nservices.comfyui.enabled = false\n")
         .unwrap();

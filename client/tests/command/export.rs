@@ -28,7 +28,7 @@ fn units_are_written_into_a_folder_and_those_that_are_there_stay() {
 }
 
 #[test]
-fn what_is_printed_has_no_secret_and_makes_none() {
+fn printed_output_contains_and_creates_no_secret() {
     let home = tempfile::tempdir().unwrap();
     for arguments in ["export quadlet", "export kube"] {
         let output = airpods(home.path(), arguments).output().unwrap();

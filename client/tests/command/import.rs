@@ -74,7 +74,7 @@ fn a_folder_of_units_becomes_one_configuration_and_a_unit_one_service() {
 }
 
 #[test]
-fn what_is_neither_is_an_error_and_writes_nothing() {
+fn a_file_of_neither_format_is_an_error_and_nothing_is_written() {
     let home = tempfile::tempdir().unwrap();
     for (text, code) in [("a: [", 10), ("nothing: here\n", 10), ("\u{0}", 10)] {
         fs::write(home.path().join("compose.yaml"), text).unwrap();

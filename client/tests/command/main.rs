@@ -80,7 +80,7 @@ fn a_pipe_that_is_closed_early_is_no_failure() {
 }
 
 #[test]
-fn the_version_is_told_on_stdout() {
+fn the_version_is_printed_on_stdout() {
     let home = tempfile::tempdir().unwrap();
     for arguments in ["-v", "--version"] {
         assert_output(
@@ -111,7 +111,7 @@ fn without_a_command_five_lines_say_what_to_do_next_even_without_podman() {
 }
 
 #[test]
-fn a_check_without_podman_says_that_only_the_host_is_measured() {
+fn a_check_without_podman_reports_that_only_the_host_is_measured() {
     let home = tempfile::tempdir().unwrap();
     let mut command = airpods(home.path(), "net check --json --no-proof --url https://127.0.0.1:1/");
     // No podman is in there.

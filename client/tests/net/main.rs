@@ -87,7 +87,7 @@ async fn every_error_has_a_sentence_a_hint_and_its_documented_code() {
 }
 
 #[tokio::test]
-async fn a_helper_that_is_not_installed_is_reported_long_before_the_bus_would_give_up() {
+async fn a_missing_helper_is_reported_long_before_the_bus_timeout() {
     let bus = Bus::start(&[]);
     for arguments in ["net clamp on", "net clamp off wg0", "net clamp reset", "net clamp status --json"] {
         let ran = run(&bus.address, arguments).await;
@@ -102,7 +102,7 @@ async fn a_helper_that_is_not_installed_is_reported_long_before_the_bus_would_gi
 }
 
 #[tokio::test]
-async fn a_program_of_another_user_with_the_helpers_name_is_told_and_asked_nothing() {
+async fn a_program_of_another_user_with_the_helpers_name_is_reported_and_not_called() {
     let bus = Bus::start(&[]);
     let stand_in = StandIn { status: clamped(), ..StandIn::answering(Ok(true)) };
     let _impostor = bus.serve_as(65534, &stand_in).await;
@@ -115,7 +115,7 @@ async fn a_program_of_another_user_with_the_helpers_name_is_told_and_asked_nothi
 }
 
 #[tokio::test]
-async fn a_helper_that_cannot_be_started_is_reported_long_before_the_bus_would_give_up() {
+async fn a_helper_that_cannot_start_is_reported_long_before_the_bus_timeout() {
     let activation = "[D-BUS Service]\nName=org.airpods.Helper1\nExec=/bin/false\n";
     let bus = Bus::start(&[("org.airpods.Helper1.service", activation)]);
     let ran = run(&bus.address, "net clamp status").await;
@@ -125,7 +125,7 @@ async fn a_helper_that_cannot_be_started_is_reported_long_before_the_bus_would_g
 }
 
 #[tokio::test]
-async fn a_bus_that_is_absent_is_reported_long_before_the_bus_would_give_up() {
+async fn an_absent_bus_is_reported_long_before_the_bus_timeout() {
     let ran = run("unix:path=/nonexistent/bus", "net clamp on").await;
     assert_eq!(ran.code, 3, "{ran:?}");
     assert!(ran.stderr.starts_with("error: the system bus cannot be reached: "), "{ran:?}");
@@ -134,7 +134,7 @@ async fn a_bus_that_is_absent_is_reported_long_before_the_bus_would_give_up() {
 }
 
 #[tokio::test]
-async fn a_bus_that_says_nothing_is_reported_long_before_the_bus_would_give_up() {
+async fn a_silent_bus_is_reported_long_before_the_bus_timeout() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("mute");
     let _mute = std::os::unix::net::UnixListener::bind(&socket).unwrap();
@@ -145,7 +145,7 @@ async fn a_bus_that_says_nothing_is_reported_long_before_the_bus_would_give_up()
 }
 
 #[tokio::test]
-async fn a_helper_that_goes_away_before_it_answers_is_told() {
+async fn a_helper_that_ends_before_it_answers_is_reported() {
     let bus = Bus::start(&[]);
     let stand_in = StandIn { silent: true, ..StandIn::answering(Ok(true)) };
     let helper = bus.serve(&stand_in).await;
@@ -161,7 +161,7 @@ async fn a_helper_that_goes_away_before_it_answers_is_told() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_reaches_the_helper() {
+async fn the_request_reaches_the_helper() {
     let bus = Bus::start(&[]);
     let stand_in = StandIn { status: clamped(), ..StandIn::answering(Ok(true)) };
     let _helper = bus.serve(&stand_in).await;
@@ -174,7 +174,7 @@ async fn what_is_asked_for_reaches_the_helper() {
 }
 
 #[tokio::test]
-async fn a_change_is_told_on_stderr_and_as_json_on_stdout() {
+async fn a_change_is_reported_on_stderr_and_as_json_on_stdout() {
     let bus = Bus::start(&[]);
     let _helper = bus.serve(&StandIn { status: clamped(), ..StandIn::answering(Ok(true)) }).await;
     let ran = run(&bus.address, "net clamp on wg0").await;
@@ -217,7 +217,7 @@ async fn a_hostile_status_cannot_steer_the_terminal() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_who_need_not_be_asked() {
+async fn no_prompt_appears_if_none_is_needed() {
     let bus = Bus::start(&[]);
     let stand_in = StandIn { status: clamped(), ..StandIn::answering(Ok(true)) };
     let _helper = bus.serve(&stand_in).await;
@@ -262,7 +262,7 @@ const AGENT: &str = "#!/bin/sh\necho \"$@ for $PPID\" >>\"$AGENT_LOG\"\ntrap 'ec
                      exec >&-\nwhile :; do sleep 0.05; done\n";
 
 #[tokio::test]
-async fn in_a_terminal_an_agent_is_there_while_somebody_is_asked() {
+async fn in_a_terminal_an_agent_is_there_during_a_prompt() {
     let bus = Bus::start(&[("pkttyagent", AGENT)]);
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(bus.folder().join("pkttyagent"), open).unwrap();
@@ -300,7 +300,7 @@ async fn in_a_terminal_an_agent_is_there_while_somebody_is_asked() {
 }
 
 #[tokio::test]
-async fn the_version_of_a_helper_is_told_if_it_runs_and_it_is_not_started_for_that() {
+async fn the_version_of_a_running_helper_is_printed_without_starting_it() {
     let started = tempfile::tempdir().unwrap();
     let mark = started.path().join("mark");
     let activation = format!("[D-BUS Service]\nName=org.airpods.Helper1\nExec=/usr/bin/touch {}\n", mark.display());

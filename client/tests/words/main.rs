@@ -96,7 +96,7 @@ fn no_link_of_the_book_leads_out_of_it() {
 }
 
 #[test]
-fn a_link_to_nowhere_is_noticed() {
+fn a_broken_link_of_a_page_is_noticed() {
     let pages = pages();
     let from = top().join("docs/faq.md");
     for bad in ["nowhere.md", "black-hole.md#nowhere", "#nowhere", "../polkit/examples#nowhere"] {

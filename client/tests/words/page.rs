@@ -121,7 +121,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn prose_is_told_from_code_and_tables() {
+fn prose_is_distinguished_from_code_and_tables() {
     let page =
         Page::read("# A\n\nOne `x y`\ntwo.\n\n- three\n\n```\nfour\n```\n\n| a | b |\n|---|---|\n| five | six |\n");
     assert_eq!(page.prose, [(3, "One CODE two.".to_owned()), (6, "three".to_owned())]);

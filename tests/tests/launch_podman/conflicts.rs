@@ -50,7 +50,7 @@ fn a_program_that_is_not_in_the_image_is_named_and_everything_is_undone() {
 }
 
 #[test]
-fn a_container_that_ends_at_once_is_told_with_its_last_words() {
+fn a_container_that_ends_at_once_is_reported_with_the_end_of_its_log() {
     let host = Host::new();
     let broken = service("two", 7002, "").replace("\"serve-http\", \"7002\"", "\"resolve\", \"nowhere.invalid\"");
     let both = format!("{}{broken}", service("one", 7001, ""));

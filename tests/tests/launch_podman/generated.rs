@@ -85,6 +85,6 @@ pub(crate) fn have_nothing_to_do_again(host: &Host) {
 }
 
 #[test]
-fn a_second_start_of_whatever_is_configured_has_nothing_to_do() {
+fn a_second_start_of_generated_configurations_has_nothing_to_do() {
     have_nothing_to_do_again(&Host::new());
 }

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_installed_is_removed_and_nothing_else() {
+    fn only_installed_units_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let foreign = [("airpods-mine.container", "[Container]\nImage=x\n"), ("other.network", "[Network]\n")];
         for (name, text) in foreign {
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_there_stay_and_systemd_is_not_told() {
+    fn existing_files_stay_and_systemd_is_not_reloaded() {
         let folder = tempfile::tempdir().unwrap();
         assert!(install_three(folder.path(), false).0.is_ok());
         let before = names(folder.path());

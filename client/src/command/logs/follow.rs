@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_made_anew_is_read_from_its_beginning() {
+    fn the_log_of_a_recreated_container_is_read_from_its_beginning() {
         let mut position = Position::default();
         let options = position.resume("old", &first());
         shown(&mut position, &options, &[("02", "a")]);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_log_of_a_strangers_container_is_not_shown_as_the_services() {
+    async fn the_log_of_a_foreign_container_is_not_shown_as_the_services() {
         let before = podman(NEW);
         start(&before, THREE, &["web"]).await;
         let mut world = before.world();

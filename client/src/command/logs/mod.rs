@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_a_time_or_an_age() {
+    fn a_since_value_is_a_time_or_an_age() {
         for right in ["2026-11-25", "2026-11-25T22:15:00+01:00", "1764108900", "10m", "1h30m", "1.5h", "90s"] {
             assert!(moment(right).is_ok(), "{right}");
         }
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_and_tabs_pass_and_nothing_else_that_steers_a_terminal_does() {
+    fn of_terminal_controls_only_colours_and_tabs_pass() {
         assert_eq!(harmless("a\t\u{1b}[1;31mred\r"), "a\t\u{1b}[1;31mred\u{1b}[0m", "a colour ends with its line");
         assert_eq!(harmless("\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}"), "\\u{1b}]0;title\\u{7}\\u{1b}[2J\\u{1b}");
     }

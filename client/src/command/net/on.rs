@@ -248,7 +248,7 @@ mod tests {
     use crate::cure::clamp::tests::clamped;
 
     #[test]
-    fn what_is_in_force_already_is_told_from_what_is_not() {
+    fn clamps_in_force_are_distinguished_from_missing_ones() {
         let status = clamped(Origin::Named, Some(1300));
         let wg0 = Target::Link(LinkName::parse("wg0").unwrap());
         let options = |mtu, persist| ClampOptions { mtu: PathMtu::new(mtu).ok(), persist, any_link: false };
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_transfers_have_shown_is_one_sentence() {
+    fn the_result_of_transfers_is_one_sentence() {
         let proven = sentence(&Proof::Proven { before: 0, of: 3, packets: 6 });
         assert_eq!(
             proven,

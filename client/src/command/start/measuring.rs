@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn however_much_it_has_missed_there_is_a_limit() {
+    async fn a_wait_ends_at_its_limit_even_after_a_miss() {
         let measuring = Measuring { until: Instant::now() + MAX_WAIT, ..under_way(pending()) };
         measuring.missed.notify_one();
         assert!(!waits_for(measuring).await);

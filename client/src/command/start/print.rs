@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_plan_tells_its_size_before_and_its_total_after() {
+    async fn a_plan_prints_its_pulls_before_and_its_total_after() {
         use crate::plan::tests::{NEW, THREE, plan, podman};
         let pulls = |count: usize| Plan {
             steps: (0..count)

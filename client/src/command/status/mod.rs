@@ -208,7 +208,7 @@ mod tests {
     use crate::plan::tests::{NEW, THREE, config, podman, start};
 
     #[tokio::test]
-    async fn the_container_that_there_is_is_told_and_where_there_is_none_the_configured_one() {
+    async fn the_existing_container_is_shown_or_else_the_configured_name() {
         let podman = podman(NEW);
         start(&podman, THREE, &["web"]).await;
         let config = config(&THREE.replace("[services.web]", "[services.web]\ncontainer = \"w-0\""));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_left_of_a_service_that_was_taken_out_of_the_configuration_is_shown() {
+    async fn leftovers_of_a_service_removed_from_the_configuration_are_shown() {
         let podman = podman(NEW);
         start(&podman, THREE, &[]).await;
         let containers = podman.containers().await.unwrap();

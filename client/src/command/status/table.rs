@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn each_state_is_told_apart() {
+    fn each_state_is_distinguished() {
         let exited = Row { state: ended_with(137), ..row("model") };
         let stopped = Row { state: ended_with(0), ..row("web") };
         let killed = Row { state: ServiceState { stopped: true, ..ended_with(137) }, ..row("slow") };
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_configuration_is_marked() {
+    fn services_outside_the_configuration_are_marked() {
         let ended = Row { state: ended_with(3), configured: false, ..row("old") };
         let runs = Row { state: RUNNING, configured: false, ..row("older") };
         assert_eq!(runs.to_json()["configured"], false);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_fits_its_width_whatever_is_in_it_and_loses_nothing_but_the_middle_of_names() {
+    fn any_table_fits_its_width_and_only_shortens_names_in_the_middle() {
         let long = "a-service-with-a-name-that-is-as-long-as-names-may-be-in-a-file-1";
         for width in [40, 60, 80, 100, 200] {
             let rows = || {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_beside_goes_below_its_row() {
+    fn details_that_do_not_fit_beside_a_row_go_below_it() {
         let check = HealthCheck::Http(HttpCheck {
             at: ([127, 0, 0, 1], 8080).into(),
             path: "/".into(),

@@ -23,7 +23,7 @@ fn only_the_value_changes_and_its_comments_stay() {
 }
 
 #[test]
-fn what_is_missing_is_added_where_it_belongs() {
+fn missing_keys_are_added_in_their_section() {
     becomes("", "cli.log_lines", "5", "[cli]\nlog_lines = 5\n");
     becomes("", "services.ollama.gpu.enabled", "false", "[services.ollama]\ngpu.enabled = false\n");
     becomes(
@@ -80,7 +80,7 @@ fn an_array_of_the_defaults_comes_along_with_the_item_that_changes() {
 }
 
 #[test]
-fn the_first_item_of_a_list_that_nobody_has_set_makes_the_list() {
+fn the_first_item_of_an_unset_list_creates_the_list() {
     let of_ollama = |line: &str| format!("[services.ollama]\n{line}\n");
     becomes("", "services.ollama.command_args.0", "'serve'", &of_ollama("command_args = ['serve']"));
     becomes("", "services.ollama.entrypoint_override.0", "'/bin/x'", &of_ollama("entrypoint_override = ['/bin/x']"));

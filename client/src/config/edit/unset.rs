@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_goes_with_its_comment_and_everything_else_stays() {
+    fn a_removed_key_takes_its_comment_along_and_the_rest_stays() {
         let text = "# mine\n[cli]\nlog_lines = 10\n# talkative\ndebug = true # now\nverbose = true\n";
         becomes(text, "cli.debug", "# mine\n[cli]\nlog_lines = 10\nverbose = true\n");
         becomes("[a]\nx = 1\n[b]\ny = 2\n", "a", "[b]\ny = 2\n");
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_text_cannot_go() {
+    fn a_key_that_is_not_set_cannot_be_removed() {
         let text = "[cli]\nlog_lines = 10\na = ['x']\n[[b]]\nc = 1\n[services.a]\nenv = { B = '1' }\nports = '80'\n";
         let no_items = ["cli.debug", "runtime", "cli.log_lines.x", "cli.a.1", "cli.a.x", "cli.a.0.y", "b.1", "b.1.c"];
         let no_lists = ["cli.0", "cli.0.log_lines", "services.0.a", "services.a.env.0.B", "services.a.ports.1"];

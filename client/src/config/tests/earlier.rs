@@ -121,7 +121,7 @@ fn data_of_the_earlier_tool_is_used_where_it_is() {
 }
 
 #[test]
-fn data_in_both_folders_is_ours_and_the_other_is_named() {
+fn data_in_both_folders_is_used_from_ours_and_the_other_named() {
     let loaded = with_folders(Some("[services.ollama.volumes.data]\nsource = 'bind://mine'\n"), |_| true);
     assert_eq!(path(&loaded, "ollama", "data"), "/own/mine");
     let message = brief(&loaded.warnings[0]);

@@ -75,7 +75,7 @@ fn braces_that_are_meant_as_such_can_be_written_in_a_template() {
 }
 
 #[test]
-fn what_is_written_out_reads_as_the_same_with_every_key() {
+fn a_written_configuration_reads_as_the_same_with_every_key() {
     let text = format!(
         "{MINE}ports = [\"127.0.0.1:7000:80\", \"53:53/udp\", \"7100-7102:80-82\"]\nenv = {{ A = \"$$x $${{y}}\", B = '{{{{\"{{{{\"}}}}' }}\n\
          env_file = [\"keys.env\"]\nuser = \"1000:1000\"\nshm_size = \"2g\"\ncap_drop = [\"all\"]\ninit = true\nlabels.a = \"b\"\n\
@@ -113,7 +113,7 @@ fn a_built_in_service_can_be_without_ports_and_is_still_found_by_the_others() {
 }
 
 #[test]
-fn what_does_not_fit_together_is_refused() {
+fn contradicting_settings_are_refused() {
     for (keys, message) in [
         ("depends_on = [\"none\"]", "`none`: there is no such service"),
         ("depends_on = { ollama = \"completed\" }", "that service never ends by itself"),

@@ -278,7 +278,7 @@ fn a_machine_without_a_gpu_is_a_healthy_machine() {
 }
 
 #[test]
-fn a_gpu_that_no_service_wants_is_not_spoken_of() {
+fn a_gpu_that_no_service_wants_is_not_reported() {
     let mut facts = healthy();
     facts.gpu.descriptions.clear();
     facts.gpu.wanted_by.clear();
@@ -294,7 +294,7 @@ fn only_the_controllers_that_limits_need_are_asked_for() {
 }
 
 #[test]
-fn what_only_a_rootless_podman_needs_is_not_asked_of_a_rootful_one() {
+fn rootless_requirements_are_not_checked_for_rootful_podman() {
     let mut facts = healthy();
     facts.rootless = None;
     facts.programs.as_mut().unwrap().pasta = crate::doctor::Program::Missing;

@@ -100,7 +100,7 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn a_healthy_machine_has_no_finding_and_says_what_is_fine() {
+fn a_healthy_machine_has_no_finding_and_lists_the_passed_checks() {
     assert_eq!(bad(&healthy()), []);
     let fine: Vec<String> = judge(&healthy()).into_iter().map(|finding| finding.cause).collect();
     assert_eq!(

@@ -180,7 +180,7 @@ fn asked_of(facts: &Facts) -> String {
 }
 
 #[test]
-fn the_addresses_that_names_are_asked_of_are_told_whatever_they_come_from_and_before_anything_runs() {
+fn the_used_name_servers_are_reported_from_any_source_and_before_a_start() {
     let mut facts = healthy();
     assert_eq!(asked_of(&facts), "names are asked of 10.64.0.1 (`runtime.network.dns_servers`)");
     names(&mut facts).origin = Origin::Auto;
@@ -200,7 +200,7 @@ fn the_addresses_that_names_are_asked_of_are_told_whatever_they_come_from_and_be
 }
 
 #[test]
-fn what_containers_were_made_to_ask_is_told_apart_from_what_they_will_ask() {
+fn current_and_future_name_servers_of_containers_are_distinguished() {
     let mut facts = healthy();
     names(&mut facts).given = Some(vec!["192.168.1.1".parse().unwrap()]);
     names(&mut facts).origin = Origin::Auto;

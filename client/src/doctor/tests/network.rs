@@ -266,7 +266,7 @@ fn the_networks_own_bridge_is_no_clash_and_neither_is_a_neighbour() {
 }
 
 #[test]
-fn a_helper_that_nobody_wants_is_not_missed() {
+fn a_helper_that_is_not_needed_is_not_reported_missing() {
     let mut facts = healthy();
     facts.helper_need = HelperNeed::None;
     facts.helper = Helper::Missing;

@@ -252,7 +252,7 @@ fn a_clamp_of_the_helpers_is_enough() {
 }
 
 #[test]
-fn a_split_tunnel_that_is_clamped_or_that_only_sockets_of_the_host_use_is_well() {
+fn a_split_tunnel_that_is_clamped_or_used_by_host_sockets_is_no_finding() {
     let mut facts = healthy();
     split(&mut facts);
     keeps(&mut facts, vec![clamp_status("tun0", ClampState::Active)]);
@@ -272,7 +272,7 @@ fn a_split_tunnel_that_is_clamped_or_that_only_sockets_of_the_host_use_is_well()
 }
 
 #[test]
-fn what_was_measured_and_cured_is_well() {
+fn a_measured_and_cured_path_is_no_finding() {
     for (remedy, mtu) in [(fixed(1300), Some(1300)), (fixed(1300), Some(1280)), (Remedy::Nothing, None)] {
         let mut facts = healthy();
         facts.measured.known = vec![known(remedy, verdict::Code::PathNarrow)];
@@ -283,7 +283,7 @@ fn what_was_measured_and_cured_is_well() {
 }
 
 #[test]
-fn what_was_measured_from_the_network_outweighs_what_mtus_say() {
+fn a_measurement_from_the_network_outweighs_mtus() {
     let mut facts = healthy();
     rootful(&mut facts, Verdict::ClampHelps);
     let from_network = |remedy, verdict| vec![Known { from_network: true, ..known(remedy, verdict) }];

@@ -247,7 +247,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 #[test]
-fn what_keeps_podman_from_starting_is_told_and_not_what_podman_makes_of_it() {
+fn the_cause_that_podman_cannot_start_is_reported_in_place_of_its_message() {
     let mut facts = super::healthy();
     facts.engine = Engine::NotStarted("exec: newuidmap: executable file not found in $PATH".to_owned());
     facts.rootless.as_mut().unwrap().mappers.0 = crate::doctor::Mapper::Missing;
@@ -256,7 +256,7 @@ fn what_keeps_podman_from_starting_is_told_and_not_what_podman_makes_of_it() {
 }
 
 #[test]
-fn what_keeps_users_from_making_networks_is_told_and_not_that_pasta_makes_none() {
+fn a_closed_tun_device_is_reported_in_place_of_pastas_failure() {
     let mut facts = super::healthy();
     programs(&mut facts).pasta = Program::CannotSetUpNetwork("Failed to open tun socket in namespace".to_owned());
     facts.rootless.as_mut().unwrap().tun = Tun::Denied;

@@ -91,7 +91,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 #[test]
-fn a_service_that_was_stopped_is_well_even_if_it_had_to_be_killed() {
+fn a_stopped_service_is_no_failure_even_if_it_was_killed() {
     for (code, stopped) in [(0, false), (137, true)] {
         let mut facts = healthy();
         service(&mut facts).state = ContainerState::Exited(code);

@@ -48,7 +48,7 @@ async fn a_service_that_runs_already_is_asked_too_and_is_late_if_it_does_not_ans
 }
 
 #[tokio::test]
-async fn who_did_not_wait_does_not_know_who_is_well() {
+async fn without_waiting_the_health_of_services_is_unknown() {
     let podman = podman(NEW);
     let plan = prepared(&podman, &without_server()).await;
     let pace = Pace { startup: Duration::ZERO, ..PACE };
@@ -85,7 +85,7 @@ async fn a_container_that_ends_while_it_is_read_back_has_ended_and_does_not_diff
 }
 
 #[tokio::test]
-async fn where_podman_publishes_no_ports_nobody_is_asked_on_them() {
+async fn services_are_not_probed_on_unpublished_ports() {
     let podman = podman(NEW);
     let asked = async |toml: &str| {
         let steps = prepared(&podman, toml).await.steps;

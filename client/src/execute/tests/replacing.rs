@@ -48,7 +48,7 @@ pub(super) fn is_as_before_or_named(before: &World, after: &World, left: &[Strin
 }
 
 #[tokio::test]
-async fn an_interrupt_at_any_time_brings_back_the_containers_that_were_to_be_made_anew() {
+async fn an_interrupt_at_any_time_restores_the_containers_to_be_recreated() {
     // Sequentially there is an interruptible moment per step; concurrently there are fewer, with
     // several steps under way.
     for (sequential, moments) in [(true, 8), (false, 4)] {
@@ -76,7 +76,7 @@ async fn an_interrupt_at_any_time_brings_back_the_containers_that_were_to_be_mad
 }
 
 #[tokio::test]
-async fn a_failure_at_any_step_brings_back_the_containers_that_were_to_be_made_anew() {
+async fn a_failure_at_any_step_restores_the_containers_to_be_recreated() {
     let failing = [
         Call::StopContainer("web-0".into()),
         Call::RenameContainer("web-0".into(), "web-0-former".into()),
@@ -107,7 +107,7 @@ async fn a_former_container_that_does_not_come_back_is_named() {
 }
 
 #[tokio::test]
-async fn a_former_container_that_stays_is_told_and_the_launch_is_done() {
+async fn a_former_container_that_stays_is_reported_and_the_start_succeeds() {
     let podman = running(THREE).await;
     podman.fail_at(Call::RemoveContainer("web-0-former".into()));
     let plan = prepared(&podman, &changed(THREE)).await;
@@ -117,7 +117,7 @@ async fn a_former_container_that_stays_is_told_and_the_launch_is_done() {
 }
 
 #[tokio::test]
-async fn an_interrupt_while_a_network_or_a_pod_is_made_anew_names_what_is_gone() {
+async fn an_interrupt_while_recreating_a_network_or_pod_names_what_is_gone() {
     let podded = THREE.replace("[services.model]", "[services.model]\npod = \"both\"");
     let podded = podded.replace("[services.web]", "[services.web]\npod = \"both\"");
     let internal = format!("runtime.network.internal = true\n{THREE}");

@@ -61,7 +61,7 @@ async fn a_lost_answer_while_containers_are_replaced_leaves_them_as_they_were() 
 }
 
 #[tokio::test]
-async fn a_lost_answer_to_a_removal_is_looked_up_and_what_is_there_is_not_called_gone() {
+async fn a_lost_answer_to_a_removal_is_looked_up_and_an_existing_object_not_called_gone() {
     let internal = format!("runtime.network.internal = true\n{}", podded());
     let fresh = async || {
         let podman = running(&podded()).await;
@@ -84,7 +84,7 @@ async fn a_lost_answer_to_a_removal_is_looked_up_and_what_is_there_is_not_called
 }
 
 #[tokio::test]
-async fn what_podman_refuses_for_a_moment_is_undone_all_the_same() {
+async fn a_temporarily_refused_undo_is_retried() {
     for refused in [
         Call::RemoveContainer("web-0".into()),
         Call::RemoveContainer("model-0".into()),

@@ -154,7 +154,7 @@ const NEEDS: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn what_is_imported_means_what_the_compose_file_says() {
+fn an_imported_compose_file_has_the_same_meaning() {
     for (need, compose, toml) in NEEDS {
         let below: String = compose.lines().flat_map(|line| ["    ", line, "\n"]).collect();
         let file = format!("services:\n  a:\n    image: docker.io/x/a:1\n{below}");

@@ -101,7 +101,7 @@ const KEYS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn what_is_imported_means_what_the_unit_says() {
+fn an_imported_unit_has_the_same_meaning() {
     for (unit, toml) in KEYS {
         let unit = format!("[Container]\nImage=docker.io/x/a:1\nContainerName=a\n{unit}\n");
         let (text, notes) =
@@ -177,7 +177,7 @@ const EXPORTED: &str = "meta.built_in_services = false\nruntime.restart_policy =
     volumes.kept = 'kept:/kept:ro'\nvolumes.host = '/srv/x:/host:Z'\n";
 
 #[test]
-fn what_was_exported_comes_back_as_it_was() {
+fn an_export_imports_as_the_same_configuration() {
     let before = loaded(EXPORTED);
     let set = ExportSet::of(&before, &[], &HostContext::default()).unwrap();
     let files: Vec<_> = export::quadlet::export(&set).files.into_iter().map(|file| (file.name, file.text)).collect();

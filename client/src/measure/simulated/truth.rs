@@ -86,7 +86,7 @@ fn any_path(random: &mut fastrand::Rng) -> Faults {
 }
 
 #[test]
-fn what_is_reported_was_carried_and_never_exceeds_the_true_path() {
+fn a_reported_size_was_carried_and_never_exceeds_the_true_path() {
     for seed in 0..paths() {
         let faults = any_path(&mut fastrand::Rng::with_seed(seed));
         let Run { findings, carried, .. } = run(&faults, seed);
@@ -106,7 +106,7 @@ fn what_is_reported_was_carried_and_never_exceeds_the_true_path() {
 }
 
 #[test]
-fn nothing_narrow_is_seen_on_a_good_path_whatever_it_loses() {
+fn a_good_path_is_never_called_narrow_at_any_loss() {
     // A path with a loss of 9 % that was once reported as narrow.
     const FORMER_FAILURES: [u64; 1] = [88_976];
     for seed in (0..paths()).chain(FORMER_FAILURES) {
@@ -161,7 +161,7 @@ fn at_a_long_round_trip_the_value_is_at_most_eight_bytes_low() {
 }
 
 #[test]
-fn a_hole_is_found_through_loss_and_the_value_is_close_below() {
+fn a_black_hole_is_found_despite_loss_with_a_value_close_below() {
     let (mut found, mut exact) = (0, 0);
     let count = paths() / 4;
     for seed in 0..count {

@@ -41,7 +41,7 @@ fn refused(errno: Option<Errno>, after: Duration) -> Findings {
 }
 
 #[test]
-fn why_nothing_connects_is_told_by_errors_times_and_others() {
+fn the_cause_of_failed_connections_follows_from_errors_times_and_others() {
     let (now, later) = (Duration::ZERO, Duration::from_millis(30));
     let plain = PathFacts::default();
     let own_firewall = PathFacts { own_firewall: true, ..plain.clone() };
@@ -77,7 +77,7 @@ fn measured(up: u16, down: u16, top: u16) -> Findings {
 }
 
 #[test]
-fn a_silent_server_acquits_no_path_on_which_a_size_has_failed() {
+fn a_silent_server_does_not_clear_a_path_on_which_a_size_failed() {
     let facts = PathFacts { top: 1420, ..PathFacts::default() };
     let silent = |up| Findings { tls: false, hello_arrived: true, ..measured(up, 1420, 1420) };
     assert_eq!(judge(&silent(1420), &facts), Code::ServerSilent);
@@ -90,7 +90,7 @@ fn a_silent_server_acquits_no_path_on_which_a_size_has_failed() {
 }
 
 #[test]
-fn what_passes_whole_from_the_host_is_cut_by_what_forwards_it() {
+fn a_fault_absent_on_the_host_is_one_of_forwarding() {
     let whole = FromHost { connects: true, link: 1420, whole: true, up: 1420, down: 1420, quic: false };
     let mute = Findings { connected: true, ..Findings::default() };
     let stalled = Findings { tls: true, cuts: 2, ..mute.clone() };
@@ -103,7 +103,7 @@ fn what_passes_whole_from_the_host_is_cut_by_what_forwards_it() {
 }
 
 #[test]
-fn a_report_about_the_way_up_says_nothing_about_a_way_down_that_was_not_asked() {
+fn a_finding_about_the_upload_says_nothing_about_an_unmeasured_download() {
     let facts = PathFacts { top: 1420, ..PathFacts::default() };
     let mut findings = measured(1300, 1300, 1300);
     (findings.up.reported, findings.down.limit) = (Some(1300), Some((1300, LimitedBy::Learnt)));
@@ -116,7 +116,7 @@ fn a_report_about_the_way_up_says_nothing_about_a_way_down_that_was_not_asked() 
 }
 
 #[test]
-fn a_server_that_heals_the_way_down_says_nothing_about_the_way_up() {
+fn a_server_that_repairs_the_download_proves_nothing_about_the_upload() {
     let facts = PathFacts { top: 1500, ..PathFacts::default() };
     let healed = Findings { healed: true, ..measured(1500, 1500, 1500) };
     assert_eq!(judge(&healed, &facts), Code::PmtudWorks);
@@ -127,7 +127,7 @@ fn a_server_that_heals_the_way_down_says_nothing_about_the_way_up() {
 }
 
 #[test]
-fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
+fn sizes_are_judged_by_the_end_of_the_path_and_by_other_connections() {
     let facts = PathFacts { top: 1500, ..PathFacts::default() };
     let host = FromHost { connects: true, link: 1380, whole: true, up: 1380, down: 1380, quic: false };
     let narrow_host = FromHost { whole: false, up: 1300, down: 1300, ..host };
@@ -172,7 +172,7 @@ fn sizes_are_judged_by_where_the_path_ends_and_who_else_gets_through() {
 }
 
 #[test]
-fn what_was_missed_without_time_for_more_is_no_verdict() {
+fn packets_missed_without_time_for_a_retry_are_no_verdict() {
     let mut findings = measured(1500, 1400, 1400);
     findings.down.miss(1500, false);
     findings.cut_short = true;

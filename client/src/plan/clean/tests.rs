@@ -62,7 +62,7 @@ async fn everything_of_ours_goes_and_nothing_of_others() {
 }
 
 #[tokio::test]
-async fn what_is_in_use_stays_and_it_is_said_by_whom() {
+async fn objects_in_use_stay_and_their_users_are_named() {
     let podman = among_others().await;
     let scope = Scope { pods: false, configs: false, ..ALL };
     let plan = clean(scope, false, &inventory(&podman).await);
@@ -77,7 +77,7 @@ async fn what_is_in_use_stays_and_it_is_said_by_whom() {
 }
 
 #[tokio::test]
-async fn what_somebody_else_uses_stays_though_it_has_our_name() {
+async fn objects_of_ours_in_foreign_use_stay() {
     let podman = among_others().await;
     let mut world = podman.world();
     let (stranger, _) = world.containers.get_mut("stranger").unwrap();

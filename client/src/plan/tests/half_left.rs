@@ -49,7 +49,7 @@ async fn a_container_in_any_state_runs_after_a_start_and_the_next_has_nothing_to
 }
 
 #[tokio::test]
-async fn what_can_be_started_is_not_recreated_and_what_is_recreated_says_why() {
+async fn a_startable_container_is_not_recreated_and_a_recreated_one_has_a_reason() {
     let podman = podman(NEW);
     start(&podman, &pods(), &[]).await;
     for (left, recreated) in [

@@ -32,7 +32,7 @@ fn stopped(plan: &Stop) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn what_was_taken_out_of_the_configuration_is_stopped_by_its_name_and_by_nothing_else() {
+async fn a_service_removed_from_the_configuration_is_stopped_only_by_its_name() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     let plan = stopping(&podman, &without("paint"), &[], false).await.unwrap();
@@ -69,7 +69,7 @@ async fn the_network_stays_for_what_is_left_on_it_and_goes_with_that() {
 }
 
 #[tokio::test]
-async fn what_another_configuration_runs_on_its_own_network_is_left_alone() {
+async fn services_of_another_configuration_on_its_own_network_are_left_alone() {
     let podman = podman(NEW);
     let podded = THREE.replace("[services.web]", "[services.web]\npod = \"alone\"");
     start(&podman, &format!("runtime.network_name = \"theirs\"\n{podded}"), &[]).await;
@@ -81,7 +81,7 @@ async fn what_another_configuration_runs_on_its_own_network_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_container_without_the_label_of_its_network_is_told_by_the_one_that_it_is_on() {
+async fn a_container_without_a_network_label_is_recognised_by_its_network() {
     let podman = podman(NEW);
     start(&podman, &format!("runtime.network_name = \"theirs\"\n{THREE}"), &["web", "paint"]).await;
     let mut containers = podman.containers().await.unwrap();
@@ -104,7 +104,7 @@ async fn a_service_that_is_only_switched_off_is_in_the_configuration() {
 }
 
 #[tokio::test]
-async fn a_start_tells_of_what_is_left_running_and_of_nothing_that_it_takes_down() {
+async fn a_start_reports_leftover_services_and_none_that_it_stops() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     let warnings = async |toml: &str| {

@@ -72,7 +72,7 @@ const NEEDS: [Need; 27] = [
 ];
 
 #[tokio::test]
-async fn what_public_stacks_need_is_in_the_plan_and_a_second_start_has_nothing_to_do() {
+async fn the_needs_of_public_stacks_are_planned_and_a_second_start_has_nothing_to_do() {
     for (need, keys, shown) in NEEDS {
         for version in [OLD, NEW] {
             let toml = format!("{ALONE}{MODEL}{keys}\n");
@@ -95,7 +95,7 @@ fn podman_with_registry(version: Version) -> Simulated {
 }
 
 #[tokio::test]
-async fn what_podman_does_not_keep_of_them_is_told_with_its_key() {
+async fn settings_that_podman_drops_are_reported_with_their_key() {
     type Spoil = fn(&mut crate::podman::ContainerDetail);
     let none: Spoil = |detail| {
         detail.options = crate::podman::Options::default();
@@ -175,7 +175,7 @@ async fn run(podman: &Simulated, toml: &str) -> Result<crate::execute::Outcome, 
 }
 
 #[tokio::test]
-async fn a_one_shot_service_that_has_ended_well_is_done_and_is_not_started_again() {
+async fn a_one_shot_service_that_succeeded_is_done_and_not_started_again() {
     let podman = podman(NEW);
     podman.end_when_started("paint-0", 0);
     let toml = format!("{ALONE}{CHAIN}");
@@ -234,7 +234,7 @@ async fn a_network_of_others_is_used_and_never_made_changed_or_removed() {
 }
 
 #[tokio::test]
-async fn an_image_that_must_be_there_and_is_not_is_told_before_the_first_step() {
+async fn a_required_image_that_is_missing_is_reported_before_the_first_step() {
     let podman = Simulated::new(NEW, World::default());
     let missing = plan(&podman, &format!("{ALONE}{MODEL}pull = \"never\"\n"), &[]).await.unwrap_err();
     assert_eq!(missing.to_string(), "`services.model.image`: there is no image named `docker.io/lab/model:1`");

@@ -15,7 +15,7 @@ async fn refusal(setting: &str, path: &str, kind: PathKind) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_path_that_is_missing_or_no_folder_is_told_before_anything_is_made() {
+async fn a_path_that_is_missing_or_no_folder_is_reported_before_any_change() {
     let mount = |source: &str| format!("volumes.x = {{ source = \"{source}\", target = \"/x\" }}");
     for (source, path, kind, message) in [
         ("/srv/x", "/srv/x", PathKind::Missing, Some("there is no `/srv/x` on this host")),
@@ -54,7 +54,7 @@ async fn a_file_of_ours_is_mounted_and_no_folder_is_made_in_its_place() {
 }
 
 #[tokio::test]
-async fn a_device_that_is_missing_is_told_before_anything_is_made() {
+async fn a_missing_device_is_reported_before_any_change() {
     let podman = podman(NEW);
     let desired = desired(&format!("runtime.gpu_device_flag = \"/dev/kfd\"\n{THREE}"), &["web"], NEW);
     let mut observed = observed(&podman, &desired).await;

@@ -79,7 +79,7 @@ fn a_container_that_is_right_in_every_way_has_no_difference() {
 }
 
 #[test]
-fn a_kernel_parameter_that_the_kernel_has_otherwise_is_told() {
+fn a_kernel_parameter_with_another_value_is_reported() {
     for found in [Some("1024\t60999"), Some("1024"), None] {
         let (expected, detail, mut kernel) = right();
         let found = found.map(|found| ("net.ipv4.ip_local_port_range".to_owned(), found.to_owned()));
@@ -90,7 +90,7 @@ fn a_kernel_parameter_that_the_kernel_has_otherwise_is_told() {
 }
 
 #[test]
-fn each_setting_that_podman_has_otherwise_is_told_alone() {
+fn each_setting_that_differs_in_podman_is_reported_alone() {
     type Spoil = fn(&mut ContainerDetail);
     let spoils: [(Setting, Spoil); 14] = [
         (Setting::Network, |detail| detail.networks = [("other".into(), Vec::new())].into()),
@@ -122,7 +122,7 @@ fn each_setting_that_podman_has_otherwise_is_told_alone() {
 }
 
 #[test]
-fn each_setting_that_the_kernel_has_otherwise_is_told_alone() {
+fn each_setting_that_differs_in_the_kernel_is_reported_alone() {
     type Spoil = fn(&mut View);
     let spoils: [(Setting, &str, Spoil); 6] = [
         (Setting::PidsLimit, "no limit", |kernel| kernel.pids = Some(Bound::None)),
@@ -171,7 +171,7 @@ fn a_difference_names_both_values_but_never_that_of_a_variable() {
 }
 
 #[test]
-fn a_stricter_limit_of_systemds_is_told_and_is_no_refusal() {
+fn a_stricter_limit_of_systemd_is_reported_and_not_refused() {
     let (expected, detail, mut kernel) = right();
     kernel.unit_pids = Some(1741);
     let differences = read_back(&expected, &detail, &kernel);

@@ -51,7 +51,7 @@ async fn a_first_start_asks_podman_for_nothing_twice() {
 }
 
 #[tokio::test]
-async fn a_service_that_somebody_changed_since_it_was_started_is_found_and_told() {
+async fn a_service_changed_since_its_start_is_found_and_reported() {
     let mut podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     podman.distort = Some(|detail: &mut ContainerDetail| detail.pids_limit = 9);
@@ -63,7 +63,7 @@ async fn a_service_that_somebody_changed_since_it_was_started_is_found_and_told(
 }
 
 #[tokio::test]
-async fn a_stopped_container_is_made_anew_without_a_question() {
+async fn a_stopped_container_is_recreated_without_a_question() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     podman.end("web-0", 0);
@@ -73,7 +73,7 @@ async fn a_stopped_container_is_made_anew_without_a_question() {
 }
 
 #[tokio::test]
-async fn a_former_container_goes_only_when_everything_else_is_done() {
+async fn a_former_container_is_removed_last() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     podman.end("model-0", 0);
@@ -85,7 +85,7 @@ async fn a_former_container_goes_only_when_everything_else_is_done() {
 }
 
 #[tokio::test]
-async fn what_a_killed_start_had_set_aside_is_removed_by_the_next() {
+async fn a_container_set_aside_by_a_killed_start_is_removed_by_the_next() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     let mut world = podman.world();
@@ -155,7 +155,7 @@ async fn a_network_with_other_settings_takes_down_and_brings_back_all_who_run_on
 }
 
 #[tokio::test]
-async fn a_network_is_made_anew_when_asked_for_even_with_the_same_settings() {
+async fn a_network_is_recreated_on_request_even_with_the_same_settings() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     let desired = desired(THREE, &[], NEW);
@@ -171,7 +171,7 @@ fn renamed() -> String {
 }
 
 #[tokio::test]
-async fn a_container_under_its_services_former_name_is_replaced_with_a_yes() {
+async fn a_container_under_its_services_former_name_is_replaced_after_confirmation() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     let plan = plan(&podman, &renamed(), &["web"]).await.unwrap();
@@ -199,7 +199,7 @@ async fn a_stopped_container_under_its_services_former_name_is_replaced_without_
 }
 
 #[tokio::test]
-async fn what_a_killed_start_had_set_aside_under_the_former_name_is_removed_by_the_next() {
+async fn a_container_set_aside_under_its_former_name_is_removed_by_the_next_start() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     let mut world = podman.world();
@@ -224,7 +224,7 @@ async fn a_former_name_that_another_service_has_by_now_is_that_ones() {
 }
 
 #[tokio::test]
-async fn a_network_made_anew_takes_along_who_is_under_a_former_name() {
+async fn a_recreated_network_takes_along_containers_under_a_former_name() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
     let changed = format!("runtime.network.internal = true\n{}", renamed());
@@ -234,7 +234,7 @@ async fn a_network_made_anew_takes_along_who_is_under_a_former_name() {
 }
 
 #[tokio::test]
-async fn a_container_that_is_configured_to_be_called_former_is_nobodys_former_one() {
+async fn a_container_configured_with_a_former_name_is_not_a_former_container() {
     let podman = podman(NEW);
     let called = THREE.replace("[services.web]", "[services.web]\ncontainer = \"web-former\"");
     start(&podman, &called, &[]).await;
@@ -246,7 +246,7 @@ async fn a_container_that_is_configured_to_be_called_former_is_nobodys_former_on
 }
 
 #[tokio::test]
-async fn a_service_is_known_by_what_was_set_aside_only_where_there_is_nothing_else() {
+async fn a_service_is_recognised_by_a_set_aside_container_only_without_another() {
     let podman = podman(NEW);
     start(&podman, THREE, &["web"]).await;
     let mut world = podman.world();

@@ -54,7 +54,7 @@ async fn a_secret_is_given_and_neither_shown_nor_digested_and_a_second_start_has
 }
 
 #[tokio::test]
-async fn another_value_makes_a_new_container_and_says_which_variable() {
+async fn another_value_creates_a_new_container_and_names_the_variable() {
     let podman = podman(NEW);
     podman.keep_secret("hf", "1d");
     start_with(&podman, "sk-1").await;
@@ -86,7 +86,7 @@ async fn a_secret_that_podman_does_not_give_to_what_runs_is_a_difference() {
 }
 
 #[tokio::test]
-async fn a_secret_that_podman_does_not_have_is_told_before_the_first_step() {
+async fn a_secret_missing_in_podman_is_reported_before_the_first_step() {
     let missing = plan_with(&podman(NEW), "sk-1").await.unwrap_err();
     assert_eq!(missing.to_string(), "`services.model.secret_env.HF_TOKEN`: podman has no secret named `hf`");
     let hint = crate::error::Report::hint(&missing).unwrap();

@@ -67,7 +67,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
 
     #[test]
-    fn a_second_start_of_whatever_is_configured_has_nothing_to_do(toml in configurations(), old: bool) {
+    fn a_second_start_of_generated_configurations_has_nothing_to_do(toml in configurations(), old: bool) {
         let images = IMAGES.iter().map(|image| (*image).to_owned()).collect();
         let podman = Simulated::new(if old { OLD } else { NEW }, World { images, ..World::default() });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

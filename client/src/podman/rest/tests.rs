@@ -306,7 +306,7 @@ fn every_state_of_a_container_is_known_by_podmans_word() {
 }
 
 #[test]
-fn what_goes_to_podman_as_it_is_has_libpods_names() {
+fn settings_passed_unchanged_have_libpods_names() {
     use crate::podman::ContainerOption as O;
     let mut spec = container(Networking::Host);
     spec.options.set(O::WorkingDir, vec!["/app".into()]);

@@ -33,7 +33,7 @@ fn a_link_that_is_not_there_is_named_with_the_vpn_links_that_are() {
 }
 
 #[test]
-fn turning_a_link_on_says_what_it_is_clamped_to() {
+fn turning_a_link_on_prints_its_clamp_value() {
     let status = with(false, vec![clamp("wg0", ClampState::Active, Origin::Named)]);
     assert_eq!(outcome(&on(link("wg0")), true, &status), ["`wg0` is clamped to the route MTU (currently 1380)"]);
     assert_eq!(
@@ -65,7 +65,7 @@ fn a_path_mtu_above_the_links_own_gives_a_warning() {
 }
 
 #[test]
-fn auto_without_a_vpn_says_that_it_waits() {
+fn auto_without_a_vpn_reports_that_it_waits() {
     let lines = outcome(&on(Target::Auto), true, &with(true, Vec::new()));
     assert_eq!(
         lines,
@@ -127,7 +127,7 @@ fn the_status_is_a_table_whose_columns_line_up() {
 }
 
 #[test]
-fn a_status_in_which_nothing_acts_says_so() {
+fn a_status_without_an_active_clamp_says_so() {
     let waiting = with(false, vec![clamp("wg0", ClampState::Waiting, Origin::Named)]);
     assert!(status(&waiting).contains(&"nothing is clamped now: no such link is up".to_owned()));
     let empty = status(&with(false, Vec::new()));
@@ -138,7 +138,7 @@ fn a_status_in_which_nothing_acts_says_so() {
 }
 
 #[test]
-fn what_the_kernel_refuses_is_told_with_the_cause_and_accuses_nobody() {
+fn refused_rules_are_reported_with_the_cause_and_not_attributed() {
     let mut refused = with(true, vec![clamp("wg0", ClampState::Refused, Origin::Auto)]);
     refused.refusal = Some("this kernel has no nf_tables".to_owned());
     let line = "`wg0` is not clamped: the kernel refuses the rules (this kernel has no nf_tables)";
@@ -148,7 +148,7 @@ fn what_the_kernel_refuses_is_told_with_the_cause_and_accuses_nobody() {
 }
 
 #[test]
-fn a_link_that_cannot_be_clamped_is_told_by_the_status_and_by_auto() {
+fn a_link_that_cannot_be_clamped_is_reported_by_the_status_and_by_auto() {
     let mut reported = with(true, Vec::new());
     reported.unclampable =
         vec![Unclampable { link: "wg*".to_owned(), reason: "its name ends in an asterisk".to_owned() }];

@@ -49,7 +49,7 @@ fn the_cure_without_the_helper_is_the_vpns_mtu_and_never_less_than_ipv6_needs() 
 }
 
 #[test]
-fn where_traffic_leaves_by_sockets_of_the_host_it_is_said_that_no_clamp_is_needed() {
+fn traffic_by_host_sockets_is_reported_to_need_no_clamp() {
     let rootless = Facts { rootless: Some(RootlessBackend::Slirp4netns), ..behind_wg0(1380) };
     for (facts, services, by) in [(rootless, &[][..], "slirp4netns"), (behind_wg0(1380), &["paint"][..], "host")] {
         let advice = Advice::of(&facts, &launches(services), None);
@@ -144,7 +144,7 @@ fn a_clamp_that_is_on_cures_a_narrow_path_only_if_it_is_small_enough() {
 }
 
 #[test]
-fn what_was_measured_from_the_network_is_believed_and_what_only_the_host_saw_is_inferred_from() {
+fn a_measurement_from_the_network_counts_and_one_of_the_host_is_only_inferred_from() {
     let clamped = known(Remedy::Nothing, Code::Clamped, true);
     let advice = Advice::of(&behind_wg0(1380), &launches(&[]), Some(&clamped));
     let note = advice.note().unwrap();
@@ -157,7 +157,7 @@ fn what_was_measured_from_the_network_is_believed_and_what_only_the_host_saw_is_
 }
 
 #[test]
-fn sockets_of_the_host_are_told_what_was_measured() {
+fn advice_for_host_sockets_names_the_measurement() {
     let rootless = Facts { rootless: Some(RootlessBackend::Pasta), ..behind_wg0(1380) };
     for (remedy, verdict, words) in [
         (Remedy::Nothing, Code::Fine, "no clamp is needed (measured 2 minutes ago: fine)"),
