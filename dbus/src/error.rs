@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bus_tells_ours_from_its_own() {
+    fn own_errors_have_our_prefix_and_standard_ones_the_bus_prefix() {
         assert_eq!(ErrorKind::NotVpnLink.name(), "org.airpods.Helper1.Error.NotVpnLink");
         assert_eq!(ErrorKind::AccessDenied.name(), "org.freedesktop.DBus.Error.AccessDenied");
     }

@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_carries_ethernet_frames_is_none() {
+    fn links_that_carry_ethernet_frames_are_no_vpn_links() {
         for name in ["veth", "bridge", "gretap", "ip6gretap", "vxlan", "macvlan", "dummy", "vlan", "bond", "ifb", "vrf"]
         {
             assert!(!is_vpn(name, None, 1), "{name}");

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_told_and_sent_as_it_was_read() {
+    fn a_name_is_displayed_and_sent_as_it_was_read() {
         let target = Target::parse("wg0").unwrap();
         assert_eq!((target.as_wire(), target.to_string()), ("wg0", "wg0".to_owned()));
         assert_eq!(LinkName::parse("wg0").unwrap().to_string(), "wg0");

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fight_is_fought_ever_more_slowly() {
+    fn a_fight_over_the_rules_is_backed_off_further_each_time() {
         let now = Instant::now();
         let waits: Vec<_> = (4..8).map(|hits| after(hits, now).wait(now).as_millis()).collect();
         assert_eq!(waits, [250, 500, 1000, 2000]);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_calm_starts_the_count_again() {
+    fn a_long_pause_resets_the_backoff() {
         let now = Instant::now();
         let mut backoff = after(9, now);
         let later = now + REPAIRS.calm;
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_of_events_slows_reactions_down_to_a_bound_and_calm_makes_them_quick_again() {
+    fn a_burst_of_events_slows_reactions_to_a_limit_and_a_pause_resets_it() {
         let (mut backoff, now) = (Backoff::new(EVENTS), Instant::now());
         let mut pause = |now| {
             backoff.hit(now);

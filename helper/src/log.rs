@@ -197,7 +197,7 @@ mod tests {
     use crate::doubles::LinesKept;
 
     #[test]
-    fn a_sink_that_stands_still_holds_nobody_up_and_what_is_dropped_is_counted() {
+    fn a_blocked_sink_delays_no_writer_and_dropped_lines_are_counted() {
         let (log, lines) = LinesKept::log();
         log.write_in_the_background().unwrap();
         let stopped = lines.hold();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_journal_gets_is_printable_in_every_field_and_as_it_was_where_it_already_is() {
+    fn journal_fields_are_printable_and_printable_text_is_unchanged() {
         let line = Line::warning("call").with("link", "\u{1b}]0;x\u{7}\n\\é").with("cause", "a\r\nMESSAGE=forged");
         let line = line.with("detail", "the table \"airpods\" isn't ours; errno=1").with("name", "wg-0.1_a");
         let fields = [

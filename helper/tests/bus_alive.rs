@@ -138,7 +138,7 @@ fn a_helper_is_ready_as_soon_as_its_rules_are_in_force_though_the_kernel_refused
 }
 
 #[test]
-fn a_helper_whose_rules_the_kernel_refuses_is_ready_without_them_says_so_and_goes_on_trying() {
+fn a_helper_with_refused_rules_reports_ready_logs_it_and_retries() {
     let helper = refused_at_first();
     helper.wait_until("it is ready", || helper.manager.times_notified(&NotifyState::Ready) == 1);
     assert!(helper.log_text().contains("event=ready-without-rules"), "{}", helper.log_text());
@@ -148,7 +148,7 @@ fn a_helper_whose_rules_the_kernel_refuses_is_ready_without_them_says_so_and_goe
 }
 
 #[test]
-fn a_helper_with_nothing_to_hold_is_ready_whatever_its_kernel_lacks() {
+fn a_helper_without_clamps_is_ready_even_without_nf_tables() {
     let view = Box::new(|_| -> Box<dyn Kernel> { Box::new(Unsupported { piece: "nf_tables".to_owned() }) });
     let helper = Helper::with(Choice { view, ..Choice::default() });
     helper.wait_until("it is ready", || helper.manager.times_notified(&NotifyState::Ready) == 1);
@@ -196,7 +196,7 @@ fn never_answered() -> Recording {
 }
 
 #[test]
-fn an_open_prompt_keeps_nobody_from_giving_signs_of_life() {
+fn an_open_prompt_does_not_stop_watchdog_notifications() {
     let helper = Helper::with(Choice { manager: watched(), authority: never_answered(), ..Choice::default() });
     let waiting = open_prompt(&helper);
     let before = signs(&helper);
@@ -207,7 +207,7 @@ fn an_open_prompt_keeps_nobody_from_giving_signs_of_life() {
 }
 
 #[test]
-fn asked_to_stop_in_the_middle_of_a_prompt_it_ends_at_once_and_says_so_to_the_caller() {
+fn a_stop_during_a_prompt_ends_the_helper_at_once_and_informs_the_caller() {
     for is_there in [true, false] {
         let manager = Manager { is_there, ..Manager::default() };
         let mut helper = Helper::with(Choice { manager, authority: never_answered(), ..Choice::default() });

@@ -46,7 +46,7 @@ fn polkit_is_asked_about_the_sender_with_action_and_details() {
 }
 
 #[test]
-fn a_link_that_is_no_vpn_is_an_action_of_its_own_and_what_is_asked_for_is_told() {
+fn a_link_that_is_no_vpn_has_its_own_action_and_polkit_gets_the_details() {
     let helper = Helper::start();
     let client = helper.client_of(NOBODY);
     let mtu = Some(PathMtu::new(576).unwrap());
@@ -102,7 +102,7 @@ fn every_denial_has_its_name_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_denied_stays_as_it_is() {
+fn a_denied_request_changes_nothing() {
     let authority = Recording::allowing();
     let helper = Helper::asking(authority.clone());
     let client = helper.client();
@@ -134,7 +134,7 @@ fn without_polkit_root_is_served_and_an_ordinary_user_is_not() {
 }
 
 #[test]
-fn reads_ask_nobody() {
+fn reads_never_prompt() {
     let helper = Helper::asking(answer(false, false, false));
     let client = helper.client();
     client.status();
@@ -146,7 +146,7 @@ fn reads_ask_nobody() {
 }
 
 #[test]
-fn what_is_so_already_asks_nobody() {
+fn a_request_that_changes_nothing_never_prompts() {
     let helper = Helper::start();
     let client = helper.client();
     assert_eq!((client.off("wg0"), client.reset()), (Ok(false), Ok(false)));
@@ -156,7 +156,7 @@ fn what_is_so_already_asks_nobody() {
 }
 
 #[test]
-fn a_caller_who_leaves_before_the_judgement_has_changed_nothing() {
+fn a_caller_who_leaves_before_the_decision_changes_nothing() {
     let late = Duration::from_millis(60);
     let yes = Ok(Answer { is_authorized: true, ..Answer::default() });
     let helper = Helper::asking(Recording::answering_after(late, yes));
@@ -199,7 +199,7 @@ fn a_prompt_is_taken_back_when_its_caller_leaves() {
 }
 
 #[test]
-fn nobody_can_say_for_the_bus_that_somebody_else_has_left() {
+fn a_forged_signal_about_a_leaving_caller_is_ignored() {
     let helper = Helper::asking(Recording::prompting(Duration::from_secs(300), Ok(Answer::default())));
     let client = helper.client_of(NOBODY);
     zruntime::block_on(client.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
@@ -273,7 +273,7 @@ impl serde::Serialize for Repeated {
 }
 
 #[test]
-fn a_call_of_absurd_length_is_refused_before_it_can_wait_for_anybody() {
+fn a_call_of_absurd_length_is_refused_before_it_is_queued() {
     let helper = Helper::start();
     let client = helper.client();
     let call = |times| {

@@ -87,7 +87,7 @@ fn the_policy_is_valid_against_polkits_own_definition() {
 }
 
 #[test]
-fn the_bus_policy_allows_one_destination_at_a_time_and_nothing_else() {
+fn the_bus_policy_allows_only_one_destination_at_a_time() {
     let policy = text("dbus/org.airpods.Helper1.conf");
     let document = parsed(&policy);
     assert_eq!(elements(&document, "deny").count(), 0, "a deny would reach others' services");
@@ -175,7 +175,7 @@ fn given_up_in_a_boot(restore: &str) -> String {
 }
 
 #[test]
-fn what_is_kept_is_there_before_the_network_and_costs_no_boot_an_ordering_cycle() {
+fn persistent_clamps_are_there_before_the_network_without_an_ordering_cycle() {
     for unit in ["dbus/airpods-helper.service", "dbus/airpods-restore.service"] {
         let unit = text(unit);
         assert_eq!((value(&unit, "Wants"), value(&unit, "DefaultDependencies")), ("network-pre.target", "no"));
@@ -189,7 +189,7 @@ fn what_is_kept_is_there_before_the_network_and_costs_no_boot_an_ordering_cycle(
 }
 
 #[test]
-fn what_is_installed_names_programs_that_are_there_and_is_restored_at_boot() {
+fn installed_files_name_existing_programs_and_are_restored_at_boot() {
     let folder = tempfile::TempDir::new().unwrap();
     let built = folder.path().join("target/release/programs");
     fs::create_dir_all(&built).unwrap();

@@ -46,7 +46,7 @@ fn a_message_with_an_unknown_header_field_is_read_without_it() {
 }
 
 #[test]
-fn what_cannot_be_read_is_answered_or_dropped_and_the_next_call_is_served() {
+fn an_unreadable_message_is_answered_or_dropped_and_the_next_call_served() {
     let helper = Helper::start();
     let arrays = format!("{}y", "a".repeat(33));
     let structs = format!("{}y{}", "(".repeat(33), ")".repeat(33));
@@ -140,7 +140,7 @@ fn every_call_of_a_burst_is_answered() {
 }
 
 #[test]
-fn nobody_waits_for_the_refusals_of_connections_that_are_closed() {
+fn refusals_for_closed_connections_delay_no_caller() {
     let helper = Helper::start();
     // 12,800 calls: their refusals alone would take two minutes. With one turn for each connection,
     // a round takes a second.

@@ -48,7 +48,7 @@ fn a_kernel_that_refuses_is_named_and_nothing_has_changed() {
 }
 
 #[test]
-fn the_step_and_the_errno_that_the_kernel_refused_are_told() {
+fn the_refused_step_and_its_errno_are_reported() {
     let helper = Helper::start();
     helper.kernel.refuse(Some(Refusal::Refused));
     let error = helper.client().on_link("wg0").unwrap_err();
@@ -81,7 +81,7 @@ fn a_change_that_is_refused_after_it_was_written_down_is_not_kept() {
 }
 
 #[test]
-fn a_runtime_folder_that_cannot_be_written_stops_nobody() {
+fn a_runtime_folder_that_cannot_be_written_is_no_obstacle() {
     let helper = Helper::start();
     fs::remove_dir(&helper.state_dirs.runtime).unwrap();
     assert_eq!(helper.client().on_link("wg0"), Ok(true));
@@ -113,7 +113,7 @@ fn a_named_link_that_comes_as_no_vpn_leaves_the_rules() {
 }
 
 #[test]
-fn a_kept_auto_writes_down_the_names_that_come_for_after_a_reboot() {
+fn a_persistent_auto_saves_new_names_for_after_a_reboot() {
     let helper = Helper::with(Choice { links: vec![], ..Choice::default() });
     helper.client().on_with("", kept()).unwrap();
     helper.kernel.set_links(vec![wireguard("wg0")]);
@@ -135,7 +135,7 @@ fn auto_follows_links_as_they_come_and_keeps_their_names() {
 }
 
 #[test]
-fn without_a_service_manager_links_are_followed_as_well() {
+fn without_a_service_manager_links_are_followed_too() {
     let manager = Manager { is_there: false, ..Manager::default() };
     let helper = Helper::with(Choice { links: vec![], manager, ..Choice::default() });
     helper.client().on_link("").unwrap();
@@ -144,7 +144,7 @@ fn without_a_service_manager_links_are_followed_as_well() {
 }
 
 #[test]
-fn rules_that_somebody_removes_are_put_back_within_a_second() {
+fn removed_rules_are_restored_within_a_second() {
     let helper = Helper::start();
     let client = helper.client();
     client.on_link("wg0").unwrap();
@@ -183,7 +183,7 @@ fn lost_events_are_made_up_for_by_looking_again() {
 }
 
 #[test]
-fn a_storm_of_events_costs_a_few_looks() {
+fn a_burst_of_events_costs_a_few_reads() {
     let helper = Helper::start();
     helper.client().on_link("").unwrap();
     let times = helper.kernel.times_applied();
@@ -247,7 +247,7 @@ fn a_broken_state_file_is_logged_and_ignored() {
 }
 
 #[test]
-fn there_are_never_more_clamps_than_the_contract_says() {
+fn there_are_never_more_clamps_than_the_contract_allows() {
     let helper = Helper::start();
     let client = helper.client();
     for number in 0..names::MAX_CLAMPS {
@@ -258,7 +258,7 @@ fn there_are_never_more_clamps_than_the_contract_says() {
 }
 
 #[test]
-fn a_helper_that_nobody_needs_leaves_and_one_that_clamps_stays() {
+fn an_idle_helper_exits_and_one_with_clamps_stays() {
     let idle_timeout = Duration::from_millis(200);
     let mut helper = Helper::with(Choice { idle_timeout, ..Choice::default() });
     let client = helper.client();

@@ -108,7 +108,7 @@ fn a_flood_of_calls_without_effect_leaves_room_in_the_log_for_those_with_one() {
 }
 
 #[test]
-fn a_flood_of_calls_that_polkit_fails_to_judge_leaves_room_in_the_log_as_well() {
+fn a_flood_of_calls_without_a_polkit_answer_leaves_room_in_the_log() {
     let helper = Helper::asking(Recording::answering(Err(NoAnswer::Failed("the action is not registered".to_owned()))));
     helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
     helper.client().on_link("wg0").unwrap();

@@ -118,7 +118,7 @@ fn a_prompt_ends_when_polkit_loses_its_name() {
 }
 
 #[test]
-fn the_question_on_the_wire_is_about_the_sender_and_nobody_else() {
+fn the_polkit_request_is_about_the_sender_only() {
     let scene = with_polkit(AnswerMode::Fixed(true, false, false));
     let client = scene.helper.client();
     assert_eq!(client.on_link("wg0"), Ok(true));
@@ -141,7 +141,7 @@ fn the_question_on_the_wire_is_about_the_sender_and_nobody_else() {
 }
 
 #[test]
-fn a_password_is_asked_for_only_where_polkit_has_said_that_it_needs_one() {
+fn a_password_is_asked_for_only_after_a_challenge_from_polkit() {
     let flags =
         |scene: &Scene| scene.recorded.so_far().questions.iter().map(|question| question.flags).collect::<Vec<_>>();
     let scene = with_polkit(AnswerMode::Fixed(true, false, false));
@@ -156,7 +156,7 @@ fn a_password_is_asked_for_only_where_polkit_has_said_that_it_needs_one() {
 }
 
 #[test]
-fn each_answer_is_told_with_its_own_error() {
+fn each_answer_of_polkit_has_its_own_error() {
     for (mode, expected) in [
         (AnswerMode::Fixed(false, false, false), ErrorKind::AccessDenied),
         (AnswerMode::Fixed(false, true, false), ErrorKind::InteractiveAuthorizationRequired),
@@ -178,7 +178,7 @@ fn an_action_that_is_not_installed_is_named_in_the_log() {
 }
 
 #[test]
-fn a_caller_whom_polkit_misses_is_denied_and_polkit_is_not_blamed() {
+fn a_caller_unknown_to_polkit_is_denied_and_not_logged_as_a_polkit_fault() {
     let scene = with_polkit(AnswerMode::CallerUnknown);
     // This also refuses root. With polkit absent, the helper would have served root.
     assert_eq!(kind(scene.helper.client().on_link("wg0")), ErrorKind::AccessDenied);
@@ -192,7 +192,7 @@ fn a_caller_whom_polkit_misses_is_denied_and_polkit_is_not_blamed() {
 const IN_TIME: Duration = Duration::from_secs(10);
 
 #[test]
-fn polkit_that_does_not_answer_is_given_up_long_before_the_bus_would_give_up() {
+fn a_silent_polkit_is_given_up_long_before_the_bus_timeout() {
     let scene = with_polkit(AnswerMode::Hangs);
     let before = Instant::now();
     let options = ["--bus=ADDRESS", "--print-reply", "--dest=org.airpods.Helper1", names::OBJECT_PATH];
@@ -207,7 +207,7 @@ fn polkit_that_does_not_answer_is_given_up_long_before_the_bus_would_give_up() {
 }
 
 #[test]
-fn polkit_that_does_not_answer_holds_nobody_who_may_be_asked_for_a_password() {
+fn a_silent_polkit_delays_no_interactive_caller() {
     let scene = with_polkit(AnswerMode::Hangs);
     let before = Instant::now();
     assert_eq!(scene.helper.client().on_asking("wg0"), Ok(true), "root needs no polkit");
@@ -226,7 +226,7 @@ fn polkit_that_does_not_answer_holds_nobody_who_may_be_asked_for_a_password() {
 }
 
 #[test]
-fn polkit_may_go_and_come_back_between_calls() {
+fn polkit_may_be_restarted_between_calls() {
     let mut scene = with_polkit(AnswerMode::Fixed(true, false, false));
     let client = scene.helper.client();
     assert_eq!(client.on_link("wg0"), Ok(true));

@@ -43,7 +43,7 @@ fn a_named_link_is_clamped_and_released() {
 }
 
 #[test]
-fn auto_clamps_vpn_links_and_nothing_else() {
+fn auto_clamps_only_vpn_links() {
     let helper = Helper::start();
     let client = helper.client();
     assert_eq!(client.on_link(""), Ok(true));
@@ -163,7 +163,7 @@ fn wrong_types_and_arity_are_invalid_arguments_in_the_buss_own_words() {
 }
 
 #[test]
-fn what_is_not_there_is_refused_with_the_standard_errors() {
+fn unknown_objects_interfaces_and_methods_get_the_standard_errors() {
     let helper = Helper::start();
     let client = helper.client();
     let refused = |interface: &str, method: &str| call(&client, interface, method, &()).unwrap_err().0;
@@ -221,7 +221,7 @@ fn properties_change_with_a_signal_and_only_when_they_change() {
 }
 
 #[test]
-fn nobody_but_the_helpers_user_may_own_the_name() {
+fn only_the_helpers_user_may_own_the_bus_name() {
     let policy = std::fs::read_to_string(repository().join("dbus/org.airpods.Helper1.conf")).unwrap();
     let document = parsed(&policy);
     let owners: Vec<_> = document.descendants().filter(|node| node.has_attribute("own")).collect();
@@ -268,7 +268,7 @@ fn a_walk_from_the_root_leads_to_the_object() {
 }
 
 #[test]
-fn a_descriptor_is_handed_on_to_nobody() {
+fn a_file_descriptor_is_not_passed_on() {
     let helper = Helper::start();
     let client = helper.client();
     let descriptor = std::os::fd::OwnedFd::from(std::fs::File::open("/dev/null").unwrap());

@@ -108,7 +108,7 @@ fn one_right_and_nothing_else() -> Vec<String> {
 }
 
 #[test]
-fn by_the_time_it_speaks_to_the_bus_the_program_has_one_right_whether_root_started_it_or_the_service_manager() {
+fn before_it_connects_to_the_bus_the_helper_has_one_capability_however_it_was_started() {
     for way in ["", AS_THE_UNIT] {
         let threads = Started::new(USER, way).rights_on_the_bus();
         assert!(!threads.is_empty());

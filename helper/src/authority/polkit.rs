@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn absence_refusal_an_end_and_a_caller_who_is_gone_are_told_apart() {
+    fn absence_refusal_end_and_a_caller_who_left_are_distinguished() {
         let of = |error: fdo::Error| classify(&zbus::Error::FDO(Box::new(error)));
         let broken = zbus::Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
         assert!(matches!(classify(&broken), NoAnswer::Absent(_)));

@@ -36,7 +36,7 @@ fn only_an_authorized_subject_is_served() {
 }
 
 #[test]
-fn a_challenge_tells_whether_the_calls_consent_or_an_agent_is_missing() {
+fn a_challenge_shows_whether_consent_or_an_agent_is_missing() {
     let sentence =
         |interaction| judge(&question(1000, interaction), &answer(false, true, false)).unwrap_err().to_string();
     assert!(sentence(false).contains("the call does not allow to ask"), "{}", sentence(false));
@@ -52,14 +52,14 @@ fn a_dismissed_prompt_has_its_own_name() {
 }
 
 #[test]
-fn a_caller_whom_polkit_does_not_find_is_denied_whoever_it_was() {
+fn a_caller_unknown_to_polkit_is_denied_even_if_it_was_root() {
     for uid in [0, 1000] {
         assert_eq!(denial(uid, false, &Err(NoAnswer::CallerGone)), Some(ErrorKind::AccessDenied));
     }
 }
 
 #[test]
-fn without_polkit_only_root_is_served_and_others_hear_why() {
+fn without_polkit_only_root_is_served_and_others_get_the_reason() {
     for (none, why) in [
         (NoAnswer::Absent("no such name".to_owned()), "polkit is not there: no such name"),
         (NoAnswer::Silent(2), "polkit is running, and has not answered for 2 s"),
@@ -74,7 +74,7 @@ fn without_polkit_only_root_is_served_and_others_hear_why() {
 }
 
 #[test]
-fn what_is_asked_for_is_in_the_details_and_a_link_that_is_no_vpn_is_an_action_of_its_own() {
+fn the_request_is_in_polkits_details_and_a_link_that_is_no_vpn_has_its_own_action() {
     let mtu = Some(airpods_dbus::PathMtu::new(1300).unwrap());
     let on = |options| Request::ClampOn(Target::parse("wg0").unwrap(), options);
     let (plain, all) = (ClampOptions::default(), ClampOptions { mtu, persist: true, any_link: true });
@@ -91,7 +91,7 @@ fn what_is_asked_for_is_in_the_details_and_a_link_that_is_no_vpn_is_an_action_of
 }
 
 #[test]
-fn only_a_challenge_to_somebody_who_may_be_asked_is_left_to_a_password() {
+fn only_a_challenge_to_an_interactive_caller_leads_to_a_prompt() {
     use crate::doubles::Recording;
     for (answered, interaction, is_left) in [
         (answer(false, true, false), true, true),
@@ -109,7 +109,7 @@ fn only_a_challenge_to_somebody_who_may_be_asked_is_left_to_a_password() {
 }
 
 #[test]
-fn nobody_asks_root_for_a_password() {
+fn root_is_never_prompted_for_a_password() {
     let may_be_asked = |uid| Question::about(caller(uid), Request::Reset, true).unwrap().interaction;
     assert!(!may_be_asked(0) && may_be_asked(1000));
 }

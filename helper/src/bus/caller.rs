@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_unidentified_calls_leaves_a_place_to_somebody_new() {
+    fn a_flood_of_unidentified_calls_leaves_a_slot_to_a_new_caller() {
         for size in [200, 8 * 1024] {
             let unidentified = Unidentified::default();
             let mut refused = 0;

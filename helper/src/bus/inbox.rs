@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn who_exceeds_their_places_is_refused_for_a_moment_and_nobody_else_is() {
+    fn only_a_caller_beyond_its_quota_is_refused_for_a_moment() {
         let (inbox, now) = (inbox(&[(":1.1", ALICE), (":1.2", ALICE), (":1.3", BOB)]), Instant::now());
         let slots: Vec<_> = (0..=PER_PERSON).filter_map(|_| place(&inbox, ":1.1", now)).collect();
         assert_eq!(slots.len(), PER_PERSON);
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_somebody_unknown_wait_until_the_bus_has_said_who_it_is() {
+    fn calls_of_an_unidentified_sender_wait_for_the_bus_to_identify_it() {
         let inbox = inbox(&[]);
         assert!(matches!(inbox.admission(":1.1", Instant::now()), Admission::Unknown));
         for number in 1..=3 {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_somebody_whom_the_bus_does_not_know_are_given_up() {
+    fn calls_of_a_sender_unknown_to_the_bus_are_dropped() {
         let inbox = inbox(&[]);
         inbox.hold(arrival(":1.1", 1));
         let name = OwnedUniqueName::try_from(":1.1").unwrap();

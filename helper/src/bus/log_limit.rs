@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_told_to_a_bound_and_counted_beyond_it() {
+    fn a_flood_is_logged_up_to_a_limit_and_counted_beyond_it() {
         let (limit, now) = (LogLimit::default(), Instant::now());
         let decisions = entries(&limit, ALICE, LINES + 5, now);
         assert!(decisions[..99].iter().all(|entry| *entry == Entry::Write));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn nobodys_flood_takes_a_line_from_somebody_else() {
+    fn one_users_flood_takes_no_log_line_from_another() {
         let (limit, now) = (LogLimit::default(), Instant::now());
         entries(&limit, ALICE, LINES * 2, now);
         entries(&limit, None, LINES * 2, now);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_is_forgotten() {
+    fn expired_log_windows_are_forgotten() {
         let (limit, now) = (LogLimit::default(), Instant::now());
         for uid in 1000..2000 {
             limit.enter(Some(Person(uid)), now);

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_subordinate_to_root_or_to_nobody_known_is_one_person_and_not_root() {
+    fn subordinate_uids_of_root_or_unknown_users_are_one_person_other_than_root() {
         let subuid = "root:300000:65536\ncontainers:2147483647:2147483648\n";
         assert_eq!(person(subuid, 300_009), Person(300_000));
         assert_eq!(person(subuid, 4_000_000_000), Person(2_147_483_647));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn without_the_file_everybody_is_their_uid_and_a_change_of_it_is_noticed() {
+    fn without_the_file_each_uid_is_a_person_and_a_change_of_it_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let (subuid, passwd) = (folder.path().join("subuid"), folder.path().join("passwd"));
         std::fs::write(&passwd, PASSWD).unwrap();

@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_wait_are_answered_from_one_snapshot_that_was_begun_after_they_called() {
+    fn waiting_callers_are_answered_from_one_snapshot_begun_after_their_calls() {
         let (snapshots, times) = (Snapshots::default(), Cell::new(0));
         let read = || {
             times.set(times.get() + 1);
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_who_leaves_the_queue_keeps_nobody_from_their_snapshot() {
+    fn a_caller_who_leaves_the_queue_does_not_delay_other_snapshots() {
         let snapshots = Snapshots::default();
         block_on(snapshots.next(|| status(1), |_| async {})).unwrap();
         let never = snapshots.next(|| status(2), |_| std::future::pending());

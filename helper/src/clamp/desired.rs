@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_about_what_is_kept_if_it_says_so_or_changes_it() {
+    fn a_request_concerns_persistent_clamps_if_it_sets_or_changes_one() {
         let keep = ClampOptions { persist: true, ..ClampOptions::default() };
         let kept = Desired { auto: Some(keep), named: [(link("wg0"), keep)].into() };
         let is_about = |before: &Desired, request: &Request| {

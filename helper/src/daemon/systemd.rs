@@ -124,7 +124,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(180);
 
     #[test]
-    fn a_sign_is_given_twice_in_the_watchdogs_patience() {
+    fn the_watchdog_is_notified_twice_per_timeout() {
         let now = Instant::now();
         let mut watchdog = Watchdog::new(Some(TIMEOUT), now);
         assert!(!watchdog.beats(now));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_late_sign_is_not_made_up_for() {
+    fn a_late_watchdog_notification_is_not_repeated() {
         let now = Instant::now();
         let mut watchdog = Watchdog::new(Some(TIMEOUT), now);
         assert!(watchdog.beats(now + TIMEOUT * 10));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_the_kernel_refuses_hold_nobody_up_for_long() {
+    fn refused_rules_do_not_delay_callers_for_long() {
         let now = Instant::now();
         let mut readiness = Readiness::new(now);
         assert_eq!(readiness.due_report(false, now + READY_WITHIN / 2), None);

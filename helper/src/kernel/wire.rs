@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acknowledgement_tells_its_message_and_errno() {
+    fn an_acknowledgement_has_its_message_and_errno() {
         let mut datagram = acknowledgement(0);
         datagram.extend(acknowledgement(libc::EPERM));
         let read: Vec<_> = messages(&datagram).map(Result::unwrap).collect();

@@ -49,7 +49,7 @@ fn root_goes_down_from_the_bounding_set_to_no_new_privs() {
 }
 
 #[test]
-fn what_the_service_manager_hands_over_only_loses_the_ambient_set() {
+fn from_the_service_managers_capabilities_only_the_ambient_set_is_dropped() {
     let handed = Rights { inheritable: NET_ADMIN, ambient: NET_ADMIN, ..confined() };
     assert!(verify(&handed, HELPER).is_err());
     let steps = steps(&handed, HELPER).unwrap().iter().map(|step| step.doing);
@@ -104,7 +104,7 @@ fn every_right_too_few_is_refused() {
 }
 
 #[test]
-fn nobody_else_may_run_it_and_no_second_thread_may_be_there() {
+fn only_root_or_the_helpers_user_may_run_it_and_with_one_thread() {
     assert!(matches!(steps(&Rights { uids: [1000; 4], ..confined() }, HELPER), Err(PrivilegeError::WrongUser(1000))));
     assert!(matches!(
         steps(&Rights { uids: [0, 990, 990, 990], ..confined() }, HELPER),

@@ -110,7 +110,7 @@ fn a_link_that_became_no_vpn_while_polkit_was_asked_is_refused_at_the_commit() {
 }
 
 #[test]
-fn rules_that_are_gone_are_something_to_do_although_nothing_else_is_asked_for() {
+fn missing_rules_turn_a_repeated_request_into_a_change() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
     assert!(!scene.reconciler.consider(&on("wg0")).unwrap());
@@ -121,7 +121,7 @@ fn rules_that_are_gone_are_something_to_do_although_nothing_else_is_asked_for() 
 }
 
 #[test]
-fn rules_that_the_kernel_refuses_are_told_with_the_cause_and_tried_again_and_nobody_is_accused() {
+fn refused_rules_are_logged_with_the_cause_retried_and_not_attributed() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
     scene.kernel.remove_table();
@@ -186,7 +186,7 @@ fn a_read_that_fails_changes_no_state_and_announces_nothing_and_is_tried_again()
 }
 
 #[test]
-fn a_foreign_table_of_our_name_is_left_while_nothing_is_to_be_clamped_and_told() {
+fn a_foreign_table_of_our_name_is_kept_and_reported_without_clamps() {
     let mut scene = scene();
     scene.kernel.set_foreign_table();
     let now = Instant::now();
@@ -226,7 +226,7 @@ fn an_undo_never_removes_a_foreign_table() {
 }
 
 #[test]
-fn our_own_table_is_removed_though_somebody_has_edited_it() {
+fn our_own_table_is_removed_even_if_it_was_edited() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
     scene.kernel.set_foreign_table();
@@ -258,7 +258,7 @@ fn a_change_reads_the_table_no_more_than_it_takes() {
 }
 
 #[test]
-fn the_mtu_that_the_routes_set_is_told_where_it_is_smaller_than_the_links() {
+fn the_mtu_of_the_routes_is_reported_where_it_is_below_the_links() {
     let mut scene = scene();
     let link = scene.kernel.links(&|_| true).unwrap().named.remove(0);
     for (set, expected) in [(Some(1400), Some(1400)), (Some(1420), None), (Some(9000), None), (None, None)] {
@@ -280,7 +280,7 @@ fn auto_clamps_every_link_to_the_path_mtu_that_it_was_given() {
 }
 
 #[test]
-fn links_that_cannot_be_clamped_are_told_and_logged_once() {
+fn links_that_cannot_be_clamped_are_reported_and_logged_once() {
     let mut scene = scene();
     let link = Unclampable { link: "wg*".to_owned(), reason: "its name ends in an asterisk".to_owned() };
     scene.commit(&on("")).unwrap();
@@ -294,7 +294,7 @@ fn links_that_cannot_be_clamped_are_told_and_logged_once() {
 }
 
 #[test]
-fn who_removed_the_rules_is_told_by_the_process_that_the_kernel_names_or_as_unknown() {
+fn a_removal_of_the_rules_is_logged_with_the_kernels_process_or_as_unknown() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
     for (events, expected) in [
@@ -328,7 +328,7 @@ fn a_table_that_is_found_at_the_start_and_is_right_stays() {
 }
 
 #[test]
-fn rules_that_are_put_back_are_told_with_the_number_of_their_links() {
+fn restored_rules_are_logged_with_the_number_of_their_links() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
     let fixed = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), ..ClampOptions::default() };
@@ -353,7 +353,7 @@ fn a_reconciler_is_idle_until_something_is_asked_for_and_again_when_all_is_dropp
 }
 
 #[test]
-fn news_are_told_once() {
+fn changes_are_announced_once() {
     let mut scene = scene();
     let now = Instant::now();
     assert_eq!(scene.reconciler.take_announcement(now), None);
@@ -364,7 +364,7 @@ fn news_are_told_once() {
 }
 
 #[test]
-fn a_reconciler_that_leaves_changes_nothing_any_more() {
+fn a_reconciler_that_has_withdrawn_changes_nothing_any_more() {
     let mut scene = scene();
     assert!(!scene.reconciler.is_leaving());
     scene.reconciler.leave();
@@ -375,7 +375,7 @@ fn a_reconciler_that_leaves_changes_nothing_any_more() {
 }
 
 #[test]
-fn a_reconciler_that_withdraws_leaves_nothing_that_the_next_one_could_stumble_over() {
+fn a_reconciler_that_withdraws_leaves_no_state_to_the_next_one() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
     assert!(scene.reconciler.state_dirs.runtime.join(FILE).exists());

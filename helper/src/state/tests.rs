@@ -34,7 +34,7 @@ fn known() -> BTreeSet<LinkName> {
 }
 
 #[test]
-fn what_is_desired_survives_a_restart() {
+fn the_desired_clamps_survive_a_restart() {
     let Folders(_root, state_dirs) = folders();
     state_dirs.save_runtime(&desired(), &known()).unwrap();
     let (saved, errors) = state_dirs.load();
@@ -54,7 +54,7 @@ fn only_what_is_kept_survives_a_reboot() {
 }
 
 #[test]
-fn the_names_that_a_kept_auto_knows_survive_a_reboot_with_it() {
+fn the_names_of_a_persistent_auto_survive_a_reboot() {
     let Folders(_root, state_dirs) = folders();
     let kept = Desired { auto: Some(ClampOptions { persist: true, ..ClampOptions::default() }), ..desired() };
     state_dirs.persist(&kept, &known()).unwrap();
@@ -93,7 +93,7 @@ fn without_synchronising(state_dirs: &StateDirs, does: impl FnOnce() -> Result<(
 }
 
 #[test]
-fn what_cannot_be_seen_onto_the_disk_is_taken_back() {
+fn a_state_file_that_cannot_be_synced_is_removed_again() {
     for before in [Desired::default(), desired()] {
         let Folders(_root, state_dirs) = folders();
         state_dirs.persist(&before, &known()).unwrap();
@@ -110,7 +110,7 @@ fn what_cannot_be_seen_onto_the_disk_is_taken_back() {
 }
 
 #[test]
-fn what_was_kept_is_back_if_its_removal_cannot_be_seen_onto_the_disk() {
+fn a_state_file_is_restored_if_its_removal_cannot_be_synced() {
     let Folders(_root, state_dirs) = folders();
     state_dirs.persist(&desired(), &known()).unwrap();
     chown(state_dirs.persistent.join(FILE), Some(65534), None).unwrap();
@@ -121,7 +121,7 @@ fn what_was_kept_is_back_if_its_removal_cannot_be_seen_onto_the_disk() {
 }
 
 #[test]
-fn what_is_kept_is_said_by_the_file_and_nothing_else() {
+fn the_file_alone_decides_which_clamps_are_persistent() {
     let Folders(_root, state_dirs) = folders();
     assert!(state_dirs.keeps(&Desired::default()) && !state_dirs.keeps(&desired()));
     state_dirs.persist(&desired(), &known()).unwrap();
@@ -213,7 +213,7 @@ fn a_symbolic_link_is_replaced_and_not_written_through() {
 }
 
 #[test]
-fn a_folder_that_is_missing_is_an_error_and_nothing_else() {
+fn a_missing_folder_is_only_an_error() {
     let state_dirs = StateDirs { runtime: "/nonexistent/run".into(), persistent: "/nonexistent/lib".into() };
     assert!(state_dirs.save_runtime(&desired(), &known()).is_err());
     assert_eq!(state_dirs.load().0, SavedState::default());

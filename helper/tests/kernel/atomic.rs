@@ -71,7 +71,7 @@ fn look(kernel: &mut Netlink, generations: &Generations) -> Result<Option<Held>,
 }
 
 #[test]
-fn a_thousand_changes_under_a_readers_eyes_show_only_before_and_after() {
+fn during_a_thousand_changes_a_reader_sees_only_before_and_after() {
     let Host { net, mut kernel } = Host::new();
     let states = [
         Ruleset::default(),

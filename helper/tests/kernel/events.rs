@@ -65,7 +65,7 @@ fn our_own_changes_and_other_tables_are_not_reported() {
 }
 
 #[test]
-fn somebody_else_making_or_flushing_the_table_is_reported_with_the_process() {
+fn a_foreign_creation_or_flush_of_the_table_is_reported_with_the_process() {
     let (host, mut watch) = Host::watching();
 
     for change in ["table inet airpods { chain c { }; }", "add rule inet airpods c accept", "flush ruleset"] {
@@ -76,7 +76,7 @@ fn somebody_else_making_or_flushing_the_table_is_reported_with_the_process() {
 }
 
 #[test]
-fn another_helpers_transaction_is_somebody_elses() {
+fn another_helpers_transaction_is_foreign() {
     let (host, mut watch) = Host::watching();
 
     another_helper(&host.net).apply(&ruleset(&["wg0"], &[])).unwrap();
@@ -84,7 +84,7 @@ fn another_helpers_transaction_is_somebody_elses() {
 }
 
 #[test]
-fn what_got_lost_is_reported_as_lost() {
+fn lost_events_are_reported_as_lost() {
     let (host, mut watch) = Host::watching();
     host.net.add_tun("tun0", 1380).unwrap();
 
@@ -123,7 +123,7 @@ fn send_to_all(host: &Host, protocol: SockProtocol, datagram: Vec<u8>) -> usize 
 }
 
 #[test]
-fn what_another_process_makes_up_is_no_news() {
+fn messages_forged_by_another_process_are_ignored() {
     let (mut host, mut watch) = Host::watching();
     let wanted = ruleset(&["wg0"], &[]);
     host.apply(&wanted);

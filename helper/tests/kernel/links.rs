@@ -15,7 +15,7 @@ fn links(host: &mut Host) -> BTreeMap<String, Link> {
 }
 
 #[test]
-fn a_link_is_what_the_kernel_says_it_is() {
+fn the_kernel_decides_the_kind_of_a_link() {
     let mut host = Host::new();
     host.net.add_tun("tun0", 1380).unwrap();
     host.net.sh("ip tuntap add mode tap name tap0; ip link add veth0 type veth peer name veth1").unwrap();
@@ -59,7 +59,7 @@ fn a_route_of_any_table_and_any_shape_counts() {
 }
 
 #[test]
-fn what_says_something_about_the_link_only_is_no_route() {
+fn addresses_multicast_and_blackholes_are_no_routes_through_the_link() {
     let nothing = [
         "true",
         "ip addr add 10.8.0.2/32 dev tun0",
@@ -99,7 +99,7 @@ fn hundreds_of_links_and_routes_are_all_there() {
 }
 
 #[test]
-fn one_link_is_looked_up_by_its_name_and_nothing_else() {
+fn one_link_is_looked_up_by_its_name_alone() {
     let mut host = Host::new();
     host.net.add_tun("tun0", 1380).unwrap();
     host.net.sh("ip link property add dev tun0 altname other || true").unwrap();

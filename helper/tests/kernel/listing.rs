@@ -107,7 +107,7 @@ fn the_kernel_runs_the_same_expressions_as_for_the_table_that_nft_loaded() {
 }
 
 #[test]
-fn what_nft_lists_loads_again() {
+fn the_output_of_nft_list_loads_again() {
     for ruleset in contents() {
         let mut host = Host::new();
         host.apply(&ruleset);
@@ -146,7 +146,7 @@ fn every_name_that_a_link_may_have_is_printed_so_that_it_loads_again_and_is_read
 }
 
 #[test]
-fn a_link_whose_name_nft_would_read_otherwise_is_told_and_the_others_are_clamped() {
+fn a_link_whose_name_nft_reads_differently_is_reported_and_others_clamped() {
     let mut host = Host::new();
     for link in ["wg+home", "büro", "'wg*'", "'w\"g'"] {
         host.net.add_tun(link, 1380).unwrap();

@@ -52,7 +52,7 @@ const STALE: [(&str, &str); 6] = [
 ];
 
 #[test]
-fn whatever_is_left_behind_is_replaced_in_one_transaction() {
+fn any_leftover_table_is_replaced_in_one_transaction() {
     for (what, table) in STALE {
         let mut host = Host::new();
         host.net.nft(table).unwrap();
@@ -90,7 +90,7 @@ fn a_table_with_our_rules_and_more_is_replaced_too() {
 }
 
 #[test]
-fn a_table_of_ours_is_removed_whatever_is_in_it() {
+fn a_table_of_ours_is_removed_with_any_content() {
     for (what, table) in STALE {
         let mut host = Host::new();
         host.net.nft(table).unwrap();
@@ -166,7 +166,7 @@ fn without_handles(text: &str) -> String {
 }
 
 #[test]
-fn anybody_can_flush_delete_or_change_the_table_and_one_batch_repairs_it() {
+fn a_flushed_deleted_or_changed_table_is_repaired_by_one_batch() {
     let wanted = ruleset(&["wg0"], &[("wg1", 1300)]);
     for change in [
         "flush ruleset",

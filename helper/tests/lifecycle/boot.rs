@@ -28,7 +28,7 @@ fn booting(kept: &str) -> Machine {
 }
 
 #[test]
-fn kept_clamps_are_in_force_and_said_to_be_before_there_is_a_bus() {
+fn persistent_clamps_are_in_force_and_reported_before_there_is_a_bus() {
     let mut machine = booting(KEPT);
     machine.unit.start(&machine.sandbox);
     assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]));
@@ -63,7 +63,7 @@ fn a_bus_that_is_started_again_finds_the_rules_in_force_all_the_while() {
 }
 
 #[test]
-fn a_kept_auto_clamps_links_that_it_knows_and_those_that_come_before_there_is_a_bus() {
+fn a_persistent_auto_clamps_known_and_new_links_before_there_is_a_bus() {
     let mut machine = booting(AUTO);
     machine.unit.start(&machine.sandbox);
     let held =

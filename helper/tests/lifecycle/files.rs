@@ -10,7 +10,7 @@ use crate::unit::until;
 const KEPT: ClampOptions = ClampOptions { persist: true, mtu: None, any_link: false };
 
 #[test]
-fn a_file_that_is_somebody_elses_is_said_and_ignored_and_replaced_by_the_next_change() {
+fn a_foreign_state_file_is_logged_ignored_and_replaced_by_the_next_change() {
     for (what, spoil) in [
         ("root's", "chown root:root state.json; chmod 600 state.json"),
         ("nobody may read it", "chmod 0 state.json"),

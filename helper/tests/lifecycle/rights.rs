@@ -21,7 +21,7 @@ fn in_a_user_namespace(machine: &Machine, options: &str) -> Output {
 }
 
 #[test]
-fn in_a_user_namespace_without_a_network_of_its_own_the_helper_says_that_the_right_is_over_another_network() {
+fn in_a_user_namespace_without_its_own_network_the_helper_reports_a_foreign_network() {
     let machine = Machine::new();
     machine.sandbox.stop_bus();
     let refused = in_a_user_namespace(&machine, "");

@@ -82,7 +82,7 @@ fn signals_that_mean_nothing_end_nothing() {
 }
 
 #[test]
-fn a_gap_that_nobody_sees_is_announced_all_the_same() {
+fn a_gap_between_two_reads_is_announced_all_the_same() {
     let machine = Machine::clamping();
     let (reader, client) = (Reader::start(&machine.sandbox, "wg0"), machine.client());
     for (link, on) in [("wg0", false), ("wg0", true), ("wg1", true), ("wg0", false), ("wg0", true)] {
@@ -109,7 +109,7 @@ fn a_crash_before_the_helper_is_ready_loses_nothing() {
 }
 
 #[test]
-fn rules_that_changed_while_nobody_kept_them_are_put_right_at_the_start() {
+fn rules_that_changed_without_a_helper_are_repaired_at_the_start() {
     let mut machine = Machine::clamping();
     machine.unit.kill();
     // Simulates a crash between the change of the rules and the write of the file.

@@ -115,7 +115,7 @@ fn a_call_of_each_kind_that_wants_no_reply_takes_a_place_or_leaves_nothing() {
 }
 
 #[test]
-fn what_is_no_call_and_what_nobody_asked_for_takes_no_place_and_is_noted_up_to_a_bound() {
+fn unsolicited_messages_take_no_slot_and_are_logged_up_to_a_limit() {
     let call = sent(Message::method_call("/a", "B")).build(&()).unwrap();
     let signal = sent(Message::signal("/a", "a.b", "C")).build(&()).unwrap();
     let unanswerable = |kind: u8| {
@@ -177,7 +177,7 @@ fn messages_go_out_whole_and_in_their_order_to_a_bus_that_reads_late() {
 }
 
 #[test]
-fn whoever_gives_up_sending_leaves_no_half_of_a_message() {
+fn a_cancelled_send_leaves_no_partial_message() {
     block_on(async {
         let ((mut writer, bus), (messages, bytes)) = (writer(), many());
         assert!(poll_once(writer.send_messages(&messages)).await.is_none());

@@ -72,7 +72,7 @@ fn nothing_is_kept_when_all_have_their_answer() {
 }
 
 #[test]
-fn who_leaves_is_answered_no_more_and_nobody_waits_for_their_turns() {
+fn a_caller_who_leaves_gets_no_answer_and_delays_no_other() {
     let mut refusals = Waiting::default();
     flood(&mut refusals, ALICE, 0..256, 100);
     // Calls that arrived before the bus had identified the caller.
@@ -98,7 +98,7 @@ fn nothing_is_kept_when_all_have_left() {
 }
 
 #[test]
-fn so_many_go_out_in_a_turn_and_no_more() {
+fn a_turn_sends_a_limited_number_of_messages() {
     let refusals = Refusals::default();
     assert!(block_on(poll_once(refusals.some())).is_none());
     for number in 0..25 {
@@ -110,7 +110,7 @@ fn so_many_go_out_in_a_turn_and_no_more() {
 }
 
 #[test]
-fn a_refusal_says_why() {
+fn a_refusal_names_its_cause() {
     let refusals = Refusals::default();
     refusals.add(":1.1", ALICE, serial(6));
     let refusal = refusals.turn().remove(0);

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_transactions_and_other_tables_are_nobodys_business() {
+    fn our_own_transactions_and_other_tables_are_ignored() {
         let own = [(libc::NFT_MSG_NEWTABLE, 7, OUR_TABLE), (libc::NFT_MSG_NEWGEN, 7, GENERATION)];
         assert_eq!(events(7, &own), []);
         let others = [

@@ -48,7 +48,7 @@ fn a_refused_last_message_leaves_the_old_state_and_is_named() {
 }
 
 #[test]
-fn what_the_kernel_lacks_is_named() {
+fn a_missing_kernel_feature_is_named() {
     let batch = encode(&Change::Replace(ruleset(&["wg0"], &[]))).unwrap();
     let (rule, elements) = (batch.step(8).unwrap(), batch.step(6).unwrap());
     assert!(rule.what.contains("rt mtu") && elements.what.contains("elements"), "{batch:?}");
@@ -62,7 +62,7 @@ fn what_the_kernel_lacks_is_named() {
 }
 
 #[test]
-fn answers_that_nobody_waited_for_do_not_confuse_the_next_question() {
+fn unexpected_replies_do_not_confuse_the_next_request() {
     let (_net, mut netlink) = namespace();
     let (wanted, other) = (ruleset(&["wg0"], &["wg1"]), ruleset(&["wg2"], &["wg3"]));
     netlink.apply(&wanted).unwrap();
@@ -119,7 +119,7 @@ fn a_table_with_flags_is_replaced_by_a_plain_one_and_one_of_a_living_owner_is_a_
 /// Other programs can remove a plain table. The helper restores it ever more slowly, and reports
 /// that.
 #[test]
-fn a_flushed_table_is_put_back_and_a_fight_is_told_and_slowed_down() {
+fn a_flushed_table_is_restored_and_a_fight_is_logged_and_backed_off() {
     let (net, netlink) = namespace();
     net.add_tun("wg0", 1380).unwrap();
     let folder = tempfile::TempDir::new().unwrap();

@@ -43,7 +43,7 @@ fn another_fixed_value_takes_the_old_element_out() {
 }
 
 #[test]
-fn a_table_of_another_structure_or_of_somebody_else_is_replaced() {
+fn a_foreign_table_or_one_of_another_structure_is_replaced() {
     let wanted = ruleset(&["wg0"], &[("wg1", 1300)]);
     for found in [ours(ruleset(&["wg0"], &[])), FoundTable { owner: None, flags: 0, ours: None }] {
         assert_eq!(change(Some(&found), &wanted), Change::Replace(wanted.clone()));

@@ -60,7 +60,7 @@ fn kept_auto() -> Request {
 }
 
 #[test]
-fn a_kept_auto_knows_its_links_after_a_reboot_whenever_they_came() {
+fn a_persistent_auto_knows_its_links_after_a_reboot() {
     let mut scene = scene();
     scene.commit(&kept_auto()).unwrap();
     assert!(scene.keep_names());
@@ -79,7 +79,7 @@ fn a_kept_auto_knows_its_links_after_a_reboot_whenever_they_came() {
 }
 
 #[test]
-fn names_that_a_kept_auto_cannot_write_are_tried_again_and_told_once() {
+fn names_that_a_persistent_auto_cannot_save_are_retried_and_logged_once() {
     let mut scene = scene();
     scene.commit(&kept_auto()).unwrap();
     let beside = scene.reconciler.state_dirs.persistent.join(format!(".{FILE}.new"));
@@ -94,7 +94,7 @@ fn names_that_a_kept_auto_cannot_write_are_tried_again_and_told_once() {
 }
 
 #[test]
-fn names_that_were_due_when_a_kept_auto_ended_are_not_written() {
+fn names_due_when_a_persistent_auto_ended_are_not_written() {
     for end in [Request::Reset, Request::ClampOff(Target::Auto)] {
         let mut scene = scene();
         scene.commit(&kept_auto()).unwrap();
@@ -109,7 +109,7 @@ fn names_that_were_due_when_a_kept_auto_ended_are_not_written() {
 }
 
 #[test]
-fn an_auto_that_is_not_kept_leaves_nothing_for_after_a_reboot() {
+fn a_temporary_auto_leaves_nothing_for_after_a_reboot() {
     let mut scene = scene();
     scene.commit(&on("")).unwrap();
     assert!(!scene.keep_names());
@@ -117,7 +117,7 @@ fn an_auto_that_is_not_kept_leaves_nothing_for_after_a_reboot() {
 }
 
 #[test]
-fn a_name_that_auto_learns_is_remembered_though_the_kernel_refuses_its_rules() {
+fn a_learnt_name_is_saved_even_if_the_kernel_refuses_its_rules() {
     let mut scene = scene();
     scene.commit(&on("")).unwrap();
     scene.kernel.refuse(Some(Refusal::Refused));
@@ -132,7 +132,7 @@ fn a_name_that_auto_learns_is_remembered_though_the_kernel_refuses_its_rules() {
 }
 
 #[test]
-fn a_name_that_auto_learns_is_remembered_though_its_rules_have_to_wait() {
+fn a_learnt_name_is_saved_even_if_its_rules_have_to_wait() {
     let mut scene = scene();
     scene.commit(&on("")).unwrap();
     let now = Instant::now();
@@ -162,7 +162,7 @@ fn reset_removes_what_is_kept_though_the_memory_knows_nothing_of_it() {
 }
 
 #[test]
-fn a_reset_that_cannot_remove_what_is_kept_says_so_and_changes_nothing() {
+fn a_reset_that_cannot_remove_the_state_file_fails_and_changes_nothing() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
     std::fs::create_dir(scene.kept_file()).unwrap();
@@ -175,7 +175,7 @@ fn a_reset_that_cannot_remove_what_is_kept_says_so_and_changes_nothing() {
 }
 
 #[test]
-fn what_was_to_be_kept_and_is_not_in_its_file_is_written_when_it_is_asked_for_again() {
+fn a_persistent_clamp_missing_in_its_file_is_written_on_the_next_request() {
     let mut scene = scene();
     scene.commit(&kept_auto()).unwrap();
     assert!(!scene.reconciler.consider(&kept_auto()).unwrap());
@@ -186,7 +186,7 @@ fn what_was_to_be_kept_and_is_not_in_its_file_is_written_when_it_is_asked_for_ag
 }
 
 #[test]
-fn what_cannot_be_remembered_leaves_no_older_wishes_behind_to_win_over_what_is_kept() {
+fn a_failed_runtime_write_leaves_no_outdated_file_that_overrides_the_persistent_one() {
     let mut scene = scene();
     let kept = |link: &str| {
         let options = ClampOptions { persist: true, ..ClampOptions::default() };
@@ -206,7 +206,7 @@ fn what_cannot_be_remembered_leaves_no_older_wishes_behind_to_win_over_what_is_k
 }
 
 #[test]
-fn a_name_that_cannot_be_written_down_leaves_the_wishes_remembered_and_is_told_once() {
+fn a_name_that_cannot_be_saved_keeps_the_desired_clamps_and_is_logged_once() {
     let mut scene = scene();
     scene.commit(&on("")).unwrap();
     scene.let_nothing_be_remembered();
@@ -222,7 +222,7 @@ fn a_name_that_cannot_be_written_down_leaves_the_wishes_remembered_and_is_told_o
 }
 
 #[test]
-fn names_that_auto_has_learnt_are_written_down_when_they_are_new_and_not_at_every_look() {
+fn learnt_names_are_saved_once_and_not_at_every_read() {
     let mut scene = scene();
     scene.commit(&on("")).unwrap();
     assert_eq!(scene.kernel.table().unwrap().route, BTreeSet::from([name("wg0")]), "at once");
@@ -238,7 +238,7 @@ fn names_that_auto_has_learnt_are_written_down_when_they_are_new_and_not_at_ever
 }
 
 #[test]
-fn what_is_kept_is_as_before_after_a_change_that_the_kernel_refuses() {
+fn a_change_that_the_kernel_refuses_leaves_the_persistent_state_unchanged() {
     let mut scene = scene();
     scene.commit(&kept_auto()).unwrap();
     scene.keep_names();

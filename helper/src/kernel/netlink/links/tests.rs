@@ -16,7 +16,7 @@ fn message(name: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_vpn_link_whose_name_no_rule_can_hold_is_told_with_the_reason() {
+fn a_vpn_link_whose_name_fits_no_rule_is_reported_with_the_reason() {
     for name in ["tun0", "wg+home", "mullvad=se1", "büro"] {
         let Some((7, Ok(read))) = link(&message(format!("{name}\0").as_bytes())) else { panic!("{name}") };
         assert_eq!((read.name.as_str(), read.mtu, read.up), (name, 1380, true));
@@ -35,7 +35,7 @@ fn a_vpn_link_whose_name_no_rule_can_hold_is_told_with_the_reason() {
 }
 
 #[test]
-fn a_link_that_is_no_vpn_and_cannot_be_named_is_nobodys_business() {
+fn an_unnameable_link_that_is_no_vpn_is_not_reported() {
     let mut ethernet = message(b"eth*\0");
     let kind = ethernet.windows(4).position(|bytes| bytes == b"tun\0").unwrap();
     ethernet[kind..kind + 3].copy_from_slice(b"ifb");

@@ -69,7 +69,7 @@ fn next_hops_that_lie_about_their_length_end() {
 }
 
 #[test]
-fn link_scope_is_told_by_the_first_bits() {
+fn link_scope_is_recognised_by_the_first_bits() {
     for inside in [&[224, 0, 0, 1][..], &[0xfe, 0x80, 0, 0, 0, 0, 0, 0], &[0xfe, 0xbf, 0, 0, 0], &[0xff, 2, 0, 0, 0]] {
         assert!(is_link_scope(inside), "{inside:?}");
     }
@@ -103,7 +103,7 @@ fn look(socket: &mut Socket, asked: &'static str) -> (Vec<String>, usize) {
 }
 
 #[test]
-fn what_a_look_reads_does_not_grow_with_the_routes() {
+fn a_read_of_one_link_does_not_grow_with_the_routes() {
     let (net, mut socket) = many_routes(2);
     // On the namespace's thread: a dump that is abandoned needs a new socket in the same namespace.
     net.run(move || {
@@ -127,7 +127,7 @@ fn what_a_look_reads_does_not_grow_with_the_routes() {
 }
 
 #[test]
-fn many_links_are_told_as_exactly_as_few() {
+fn many_links_are_reported_as_exactly_as_few() {
     let (net, mut socket) = many_routes(ONE_BY_ONE + 4);
     net.sh("ip route add default dev few3; ip -6 route add 2001:db8::/32 dev few7 table 200").unwrap();
     // Routes to the host's own addresses do not count.
@@ -139,7 +139,7 @@ fn many_links_are_told_as_exactly_as_few() {
 }
 
 #[test]
-fn the_smallest_mtu_that_a_route_through_the_link_sets_is_told() {
+fn the_smallest_mtu_that_a_route_through_the_link_sets_is_reported() {
     let net = Netns::new().unwrap();
     for link in ["tun0", "tun1", "tun2"] {
         net.add_tun(link, 1500).unwrap();

@@ -41,7 +41,7 @@ fn steps(change: &Change) -> Vec<String> {
 }
 
 #[test]
-fn a_table_is_replaced_in_one_batch_from_its_sets_to_its_hook_whatever_was_there() {
+fn any_table_is_replaced_in_one_batch_from_its_sets_to_its_hook() {
     let steps = steps(&Change::Replace(ruleset(&["wg0"], &[])));
     assert_eq!(steps[..3], ["table", "old table", "table"], "one is added first, so that there is one to delete");
     assert_eq!(steps[3..6], ["set `links`", "new elements of `links`", "chain `clamp`"]);

@@ -80,7 +80,7 @@ fn maps_that_disagree_and_keys_that_are_no_links_are_not_ours() {
 }
 
 #[test]
-fn what_was_sent_has_to_be_there_and_anything_else_to_be_zero() {
+fn sent_attributes_must_be_there_and_others_zero() {
     // A lookup: NFTA_LOOKUP_SET, SREG and flags. The kernel adds the flags; the first one inverts
     // the lookup.
     let (links, register) = (attribute(1, b"links\0"), attribute(2, &be(1)));
