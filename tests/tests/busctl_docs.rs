@@ -196,7 +196,7 @@ fn the_log_reads_as_the_page_shows_it() {
 }
 
 #[test]
-fn busctl_tells_the_name_of_an_error_in_its_debug_log() {
+fn busctl_logs_the_name_of_an_error_at_debug_level() {
     let sandbox = host();
     sandbox.sh("ip link add br0 type bridge").unwrap();
     let helper = "busctl call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1";

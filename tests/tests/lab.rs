@@ -51,7 +51,7 @@ fn a_sandbox_has_its_own_processes_users_and_network() {
 }
 
 #[test]
-fn a_command_in_a_sandbox_ends_as_its_program_ends_and_is_told_to_stop() {
+fn a_command_in_a_sandbox_passes_on_exit_codes_and_signals() {
     let sandbox = Sandbox::new().unwrap();
     assert_eq!(sandbox.command("sh").args(["-c", "exit 7"]).status().unwrap().code(), Some(7));
     assert_eq!(sandbox.command("sh").args(["-c", "kill -KILL $$"]).status().unwrap().code(), Some(137));

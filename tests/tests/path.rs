@@ -101,7 +101,7 @@ fn handshake(world: &PathWorld, server: Server, family: Family) -> String {
 }
 
 #[test]
-fn each_server_is_what_its_name_says() {
+fn each_server_has_the_properties_of_its_name() {
     // The ranges are the sizes of the first flights in bytes. Measuring the path down depends on
     // them.
     let expected = [

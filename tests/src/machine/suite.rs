@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_people_of_a_machine_are_those_of_a_sandbox() {
+    fn a_machine_has_the_users_of_a_sandbox() {
         assert_eq!(Suite::people()[1..], ["alice:1000:", "bob:1001:", "admin:1002:sudo"]);
     }
 

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_read_as_they_were_sent_and_nothing_else_is() {
+    fn only_well_formed_frames_are_read() {
         let frames = [
             Frame::Input(Vec::new()),
             Frame::Output(b"x\n".to_vec()),

@@ -168,7 +168,7 @@ fn a_clamp_lowers_the_mss_of_a_syn_and_keeps_its_checksum_right() {
 }
 
 #[test]
-fn a_syn_is_refused_as_the_rule_says_and_other_packets_pass() {
+fn a_syn_is_refused_by_the_rule_and_other_packets_pass() {
     let refused = |how| answer(&mut judge(Rules { syn: Some(how), ..Rules::default() }), &syn(1460));
     assert_eq!(refused(Refusal::Drop), None);
     let reset = refused(Refusal::Reset).unwrap();

@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hosts_people_do_not_exist_in_a_sandbox_and_its_system_users_do() {
+    fn a_sandbox_has_the_hosts_system_users_and_not_its_people() {
         let host = "root:x:0:0::/root:/bin/bash\nmessagebus:x:100:102::/:/bin/false\nmallory:x:1000:1000::/:/bin/sh\n";
         let made = accounts(host, "root:x:0:\nsudo:x:27:mallory\nmallory:x:1000:\n");
         assert!(made.passwd.contains("messagebus:x:100:102"));

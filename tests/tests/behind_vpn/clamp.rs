@@ -55,7 +55,7 @@ fn on_a_terminal_a_start_asks_one_question_and_not_again_once_the_link_is_clampe
 }
 
 #[test]
-fn where_nobody_can_be_asked_a_start_tells_what_to_do_and_changes_no_rule() {
+fn without_a_terminal_a_start_prints_the_next_step_and_changes_no_rule() {
     let host = Host::new();
     host.configure("");
     let planned = host.succeed("start --dry-run").err;
@@ -111,7 +111,7 @@ fn without_the_right_to_clamp_require_fails_as_denied_and_starts_nothing() {
 }
 
 #[test]
-fn rootless_traffic_and_the_hosts_own_need_no_clamp_and_it_is_said() {
+fn rootless_traffic_and_the_hosts_own_are_reported_to_need_no_clamp() {
     let host = Host::without_helper("alice");
     host.configure("mss_clamp = \"require\"");
     let output = host.succeed("start").err;
@@ -129,7 +129,7 @@ fn rootless_traffic_and_the_hosts_own_need_no_clamp_and_it_is_said() {
 }
 
 #[test]
-fn a_start_that_fails_once_it_has_clamped_says_that_the_clamp_stays() {
+fn a_start_that_fails_after_clamping_reports_that_the_clamp_stays() {
     let host = Host::new();
     host.configure("mss_clamp = \"require\"");
     host.world.sandbox().sh("sed -i s/serve-http/serve-nothing/ /etc/airpods-test.toml").unwrap();
@@ -146,7 +146,7 @@ fn a_start_that_fails_once_it_has_clamped_says_that_the_clamp_stays() {
 }
 
 #[test]
-fn ctrl_c_is_heard_while_the_helper_does_not_answer() {
+fn ctrl_c_works_while_the_helper_does_not_answer() {
     let host = Host::new();
     host.configure("");
     host.succeed("net clamp status");

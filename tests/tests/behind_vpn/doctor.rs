@@ -45,7 +45,7 @@ fn host() -> Host {
 }
 
 #[test]
-fn the_doctor_names_the_black_hole_and_the_clamp_that_it_says_cures_it() {
+fn the_doctor_names_the_black_hole_and_its_clamp_cures_it() {
     let host = host();
     host.configure("mss_clamp = \"auto\"");
     host.succeed("start");

@@ -116,7 +116,7 @@ fn a_vpn_that_rejects_other_name_servers_is_recognised_and_auto_is_the_cure() {
 }
 
 #[test]
-fn a_server_that_is_silent_is_told_apart_and_one_that_answers_is_not_doubted() {
+fn a_silent_server_is_distinguished_and_an_answering_one_trusted() {
     let host = host_of("root");
     host.configure(&format!("mss_clamp = \"off\"\ndns_servers = [\"{PUBLIC_DNS}\"]"));
     let output = host.succeed("start").err;

@@ -30,7 +30,7 @@ fn auto_without_a_link_sets_the_value_for_every_vpn_link() {
 }
 
 #[test]
-fn where_nothing_hangs_auto_says_so_and_changes_nothing() {
+fn on_a_path_without_a_fault_auto_reports_it_and_changes_nothing() {
     let host = Host::behind(Rules::default());
     let output = host.succeed("net clamp on wg0 --mtu auto");
     assert!(output.err.contains("nothing hangs: ") && output.err.contains("nothing was changed"), "{}", output.err);
@@ -44,7 +44,7 @@ fn never_proven() -> Rules {
 }
 
 #[test]
-fn what_is_not_proven_is_put_back_as_it_was() {
+fn an_unproven_clamp_is_restored_to_its_former_value() {
     let host = Host::behind(never_proven());
     let fails = |arguments: &str| {
         let output = host.airpods(arguments);
@@ -81,7 +81,7 @@ fn the_routes_mtu_does_not_cure_a_narrower_path_and_is_not_left_there() {
 }
 
 #[test]
-fn a_number_that_fits_is_proven_and_a_link_that_never_hung_is_told() {
+fn a_fitting_value_is_proven_and_a_link_without_a_fault_is_reported() {
     let host = Host::behind(Rules::narrow(1300, 1300));
     let output = host.succeed("net clamp on wg0 --mtu 1280 --json");
     assert_eq!(output.json().unwrap()["proof"]["outcome"], "proven", "{output:?}");
@@ -140,7 +140,7 @@ fn one_password_is_enough_to_lift_a_fixed_clamp_measure_and_set_another() {
 }
 
 #[test]
-fn that_taking_a_clamp_off_again_may_need_another_password_is_said_before_the_prompt() {
+fn a_second_password_for_removing_a_trial_clamp_is_announced_before_the_prompt() {
     let host = Host::with_rule(Rules::narrow(1300, 1300), KEEPS);
     let screen =
         terminal::in_a_terminal(&host.user, &client::line("net clamp on wg0 --mtu 1300"), "password\n").unwrap();

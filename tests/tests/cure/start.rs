@@ -110,7 +110,7 @@ fn a_tap_link_that_packets_leave_by_is_measured_and_clamped_by_its_name() {
 const CLAMP_TAP: &str = "airpods net clamp on wg0 --mtu 1300 --any-link";
 
 #[test]
-fn with_measure_false_a_start_sends_nothing_and_says_that_it_does_not_know() {
+fn with_measure_false_a_start_sends_nothing_and_reports_the_path_as_unknown() {
     let host = stocked(Rules::narrow(1300, 1300));
     host.configure("measure = false");
     let before = sent(&host);
@@ -121,7 +121,7 @@ fn with_measure_false_a_start_sends_nothing_and_says_that_it_does_not_know() {
 }
 
 #[test]
-fn on_a_good_path_a_start_says_what_was_measured_and_offers_nothing() {
+fn on_a_good_path_a_start_reports_the_measurement_and_offers_nothing() {
     let host = stocked(Rules::default());
     let output = host.succeed("start");
     assert!(output.err.contains("no clamp is needed (measured just now: fine)"), "{}", output.err);
@@ -196,7 +196,7 @@ fn inventory(host: &Host) -> String {
 /// Running services stay up while the command waits for the measurement. If it is interrupted, it
 /// reports that they run.
 #[test]
-fn ctrl_c_while_a_start_waits_for_its_measurement_says_that_the_services_run() {
+fn ctrl_c_while_a_start_waits_for_its_measurement_reports_running_services() {
     let host = stocked(Rules::narrow(1300, 1300));
     host.configure("measure = false");
     host.succeed("start");

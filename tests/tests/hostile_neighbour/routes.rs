@@ -32,7 +32,7 @@ fn ask_in_vain(mut connection: RawConnection, ends: &AtomicBool) -> usize {
 }
 
 on_both_buses! {
-    fn refused_calls_on_a_host_with_very_many_routes_slow_nobody_down(bus: BusDaemon) {
+    fn refused_calls_on_a_host_with_very_many_routes_delay_no_other_caller(bus: BusDaemon) {
         let mut host = Host::new(bus);
         let last = ROUTES - 1;
         let line = r#"print "route add 172." 16 + int($1 / 65536) "." int($1 / 256) % 256 "." $1 % 256 "/32 dev wg0""#;

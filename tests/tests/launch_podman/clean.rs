@@ -79,7 +79,7 @@ fn volumes_go_only_when_they_were_named() {
 }
 
 #[test]
-fn what_is_in_use_stays_and_without_a_choice_or_a_terminal_nothing_goes() {
+fn objects_in_use_stay_and_without_a_selection_or_a_terminal_nothing_is_removed() {
     let host = among_others();
     host.refuse("clean", 2, &["nothing selected to clean", "--pods", "--all"]);
     host.refuse("clean --pods", 2, &["needs confirmation", "--yes"]);

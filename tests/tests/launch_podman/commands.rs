@@ -33,7 +33,7 @@ fn stop_shows_its_plan_and_does_what_it_showed() {
 }
 
 #[test]
-fn ctrl_c_while_a_container_takes_its_time_to_stop_says_what_is_left() {
+fn ctrl_c_during_a_slow_stop_names_what_is_left() {
     let host = Host::new();
     host.configure(&format!("{ALONE}{}", service("one", 7001, "")));
     host.succeed("start");
@@ -60,7 +60,7 @@ fn ctrl_c_while_a_container_takes_its_time_to_stop_says_what_is_left() {
 }
 
 #[test]
-fn a_restart_keeps_the_containers_and_says_where_the_configuration_has_moved_on() {
+fn a_restart_keeps_the_containers_and_reports_changed_settings() {
     let host = Host::new();
     host.configure(&two());
     host.succeed("start");
@@ -84,7 +84,7 @@ fn a_restart_keeps_the_containers_and_says_where_the_configuration_has_moved_on(
 }
 
 #[test]
-fn a_second_start_asks_what_runs_already_whether_it_is_well() {
+fn a_second_start_checks_the_health_of_running_services() {
     let host = Host::new();
     host.configure(&two());
     host.succeed("start");
@@ -166,7 +166,7 @@ fn a_watched_status_in_a_pipe_is_one_table_after_the_other_or_a_document_a_line(
 }
 
 #[test]
-fn what_is_left_of_a_service_is_told_and_can_be_stopped_and_what_is_on_another_network_is_left_alone() {
+fn a_leftover_service_is_reported_and_can_be_stopped_except_on_another_network() {
     let host = Host::new();
     host.configure(&format!("runtime.network_name = \"theirs\"\n{ALONE}{}", service("far", 7003, "")));
     host.succeed("start");

@@ -62,7 +62,7 @@ fn a_container_that_ends_at_once_is_reported_with_the_end_of_its_log() {
 }
 
 #[test]
-fn names_that_are_taken_by_others_are_told_and_left_alone() {
+fn names_of_foreign_objects_are_reported_and_left_alone() {
     let host = Host::new();
     host.configure(&two());
     host.podman(&format!("create --name one-0 {}", crate::host::IMAGE));
@@ -80,7 +80,7 @@ fn names_that_are_taken_by_others_are_told_and_left_alone() {
 }
 
 #[test]
-fn a_subnet_that_the_host_uses_is_told() {
+fn a_subnet_that_the_host_uses_is_reported() {
     let host = Host::new();
     host.configure(&format!("{}[runtime.network]\nsubnet = \"192.0.2.0/24\"\n", two()));
     host.refuse("start", 1, &["runtime.network", "192.0.2.0/24", "hint: "]);
@@ -97,7 +97,7 @@ fn an_unknown_service_is_a_usage_error_with_the_nearest_name() {
 }
 
 #[test]
-fn removal_without_a_terminal_needs_a_yes() {
+fn removal_without_a_terminal_needs_the_yes_option() {
     let host = Host::new();
     host.configure(&two());
     host.succeed("start");
@@ -105,7 +105,7 @@ fn removal_without_a_terminal_needs_a_yes() {
 }
 
 #[test]
-fn without_podman_one_sentence_says_so() {
+fn without_podman_one_sentence_reports_it() {
     let host = Host::new();
     host.configure(&two());
     let mut command = host.user.command("env");

@@ -76,7 +76,7 @@ fn take(host: &Host, cure: &str) {
 }
 
 #[test]
-fn a_host_on_which_all_works_is_well_and_the_doctor_leaves_no_trace() {
+fn a_working_host_has_no_finding_and_the_doctor_leaves_no_trace() {
     for user in ["root", "alice"] {
         let (host, _dns) = well(user);
         let before = host.inventory();
@@ -110,7 +110,7 @@ fn a_configuration_that_every_command_refuses_is_a_finding_with_its_place() {
 }
 
 #[test]
-fn without_podman_that_is_all_there_is_to_say() {
+fn without_podman_only_that_is_reported() {
     let (host, _dns) = well("root");
     host.sandbox.sh("mv /usr/bin/podman /usr/bin/podman.away").unwrap();
     assert_eq!(finds(&host, "broken", "podman-missing", &[]), "sudo apt install podman");
@@ -147,7 +147,7 @@ fn parts_of_podman_that_are_missing_are_named() {
 }
 
 #[test]
-fn what_an_ordinary_user_lacks_is_named_and_the_cure_cures_it() {
+fn missing_rights_of_an_ordinary_user_are_named_and_the_cure_works() {
     let (host, _dns) = well("alice");
     host.sandbox.sh("sed -i /alice/d /etc/subuid").unwrap();
     let cure = finds(&host, "broken", "subordinate-ids", &["/etc/subuid", "alice"]);
@@ -164,7 +164,7 @@ fn what_an_ordinary_user_lacks_is_named_and_the_cure_cures_it() {
 }
 
 #[test]
-fn the_ways_in_which_the_helper_is_no_help_are_told_apart() {
+fn the_reasons_that_the_helper_cannot_clamp_are_distinguished() {
     let (host, _dns) = well("alice");
     let rule =
         |answer: &str| format!("polkit.addRule(function(action, subject) {{ return polkit.Result.{answer}; }});");
@@ -194,7 +194,7 @@ fn the_ways_in_which_the_helper_is_no_help_are_told_apart() {
 }
 
 #[test]
-fn whoever_has_a_port_or_a_name_is_named_and_the_cure_cures_it() {
+fn the_owner_of_a_port_or_a_name_is_named_and_the_cure_works() {
     let (host, _dns) = well("root");
     host.podman(&format!("run -d --name squatter -p 7001:80 {}", crate::host::IMAGE));
     // The cure does not stop a container that airpods did not make.
@@ -216,7 +216,7 @@ fn whoever_has_a_port_or_a_name_is_named_and_the_cure_cures_it() {
 }
 
 #[test]
-fn a_program_of_another_user_is_not_named_but_told() {
+fn a_program_of_another_user_is_reported_without_its_name() {
     let (host, _dns) = well("alice");
     let mut server = host.sandbox.command("lab-probe");
     server.args(["serve-http", "7001"]);
@@ -267,7 +267,7 @@ fn a_service_that_ended_by_itself_is_dead_and_one_that_was_stopped_is_not() {
 }
 
 #[test]
-fn a_limit_of_processes_that_was_met_is_told_with_what_raises_it() {
+fn a_reached_process_limit_is_reported_with_the_setting_that_raises_it() {
     let (host, _dns) = well("root");
     host.succeed("start");
     is_well(&host);
@@ -281,7 +281,7 @@ fn a_limit_of_processes_that_was_met_is_told_with_what_raises_it() {
 }
 
 #[test]
-fn a_limit_that_somebody_lowered_behind_the_configurations_back_is_told_and_start_restores_it() {
+fn a_limit_lowered_at_run_time_is_reported_and_start_restores_it() {
     let (host, _dns) = well("root");
     host.succeed("start");
     let pid = host.field("one-0", ".State.Pid");

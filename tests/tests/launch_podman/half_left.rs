@@ -44,7 +44,7 @@ fn a_start_gets_over_containers_and_pods_whose_processes_vanished_and_status_and
 }
 
 #[test]
-fn a_container_that_is_frozen_needs_a_yes_and_runs_again() {
+fn a_frozen_container_needs_confirmation_and_runs_again() {
     let host = Host::new();
     host.configure(&format!("{ALONE}{}", service("one", 7001, "")));
     host.succeed("start");

@@ -95,7 +95,7 @@ fn json_has_an_object_a_line_with_stream_and_time() {
 }
 
 #[test]
-fn names_are_coloured_on_a_terminal_unless_nobody_wants_colours() {
+fn names_are_coloured_on_a_terminal_unless_colours_are_off() {
     let host = Host::new();
     host.configure(&two());
     host.succeed("start");
@@ -110,7 +110,7 @@ fn names_are_coloured_on_a_terminal_unless_nobody_wants_colours() {
 }
 
 #[test]
-fn a_log_is_that_of_the_services_own_container_whatever_it_is_called() {
+fn a_log_is_that_of_the_services_own_container_under_any_name() {
     let host = Host::new();
     host.configure(&two());
     host.succeed("start");

@@ -5,7 +5,7 @@ use airpods_lab::{Background, Image, Place};
 use crate::host::{ALONE, Host, IMAGE, service};
 
 #[test]
-fn a_second_start_has_nothing_to_do_whatever_spelling_was_chosen() {
+fn a_second_start_has_nothing_to_do_with_any_spelling() {
     let host = Host::new();
     host.podman(&format!("tag {IMAGE} localhost/probe:latest"));
     host.sandbox.sh("mkdir -p /srv/models/a; ln -s /srv/models /srv/link").unwrap();
@@ -26,7 +26,7 @@ fn a_second_start_has_nothing_to_do_whatever_spelling_was_chosen() {
 }
 
 #[test]
-fn a_missing_path_is_told_before_anything_is_made() {
+fn a_missing_path_is_reported_before_any_change() {
     let host = Host::new();
     host.configure(&format!(
         "{ALONE}{}",

@@ -94,7 +94,7 @@ fn file() -> Stdio {
 }
 
 #[test]
-fn podman_5_does_what_the_guide_says() {
+fn podman_5_does_what_the_guide_describes() {
     let (host, _inside) = host("root");
     seed::does_what_it_says(&host);
 }
@@ -120,7 +120,7 @@ fn podman_5_has_what_stacks_need_and_a_second_start_has_nothing_to_do() {
 }
 
 #[test]
-fn podman_5_has_nothing_to_do_at_a_second_start_of_whatever_is_configured() {
+fn podman_5_has_nothing_to_do_at_a_second_start_of_generated_configurations() {
     let (host, _inside) = supplied("root");
     generated::have_nothing_to_do_again(&host);
 }

@@ -72,7 +72,7 @@ fn images(host: &Host) -> String {
     host.podman("images --format '{{.Repository}}:{{.Tag}}'")
 }
 
-fn are_pulled_and_told_of(host: &Host) {
+fn assert_pulled_and_reported(host: &Host) {
     let _registry = stocked(host);
     host.sandbox.sh(SLOWLY).unwrap();
     let output = host.succeed("start");
@@ -88,13 +88,13 @@ fn are_pulled_and_told_of(host: &Host) {
 
 #[test]
 fn images_that_are_missing_are_pulled_and_the_log_has_one_line_with_their_bytes() {
-    are_pulled_and_told_of(&Host::bare("root"));
+    assert_pulled_and_reported(&Host::bare("root"));
 }
 
 #[test]
-fn images_that_are_missing_are_pulled_and_told_of_by_a_rootless_podman_5() {
+fn missing_images_are_pulled_and_reported_by_a_rootless_podman_5() {
     let (host, _inside) = podman_5::host("alice");
-    are_pulled_and_told_of(&host);
+    assert_pulled_and_reported(&host);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn on_a_terminal_a_pull_shows_its_bytes_and_ctrl_c_in_its_middle_leaves_all_as_i
 }
 
 #[test]
-fn on_a_terminal_where_nothing_can_move_a_start_is_told_in_lines() {
+fn on_a_dumb_terminal_a_start_is_reported_line_by_line() {
     let host = Host::bare("root");
     let _registry = stocked(&host);
     for (size, term) in [("0", "xterm"), ("120", "dumb"), ("120", "")] {
@@ -132,7 +132,7 @@ fn on_a_terminal_where_nothing_can_move_a_start_is_told_in_lines() {
 }
 
 #[test]
-fn a_registry_that_says_nothing_is_waited_for_until_ctrl_c() {
+fn a_silent_registry_is_waited_for_until_ctrl_c() {
     let host = Host::bare("root");
     let _registry = stocked(&host);
     let before = (host.inventory(), images(&host));
@@ -155,7 +155,7 @@ fn a_registry_that_says_nothing_is_waited_for_until_ctrl_c() {
 }
 
 #[test]
-fn a_pull_that_fails_names_the_setting_and_what_the_registry_said() {
+fn a_failed_pull_names_the_setting_and_the_registrys_message() {
     let host = Host::bare("root");
     let _registry = stocked(&host);
     let _closed = registry(&host, CLOSED, "auth: { htpasswd: { realm: lab, path: /run/htpasswd } }");

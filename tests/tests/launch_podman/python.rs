@@ -21,7 +21,7 @@ fn succeed(host: &Host, arguments: &str) -> CommandOutput {
 }
 
 #[test]
-fn the_newest_file_starts_with_its_data_and_its_secret_and_start_says_once_where_data_is() {
+fn the_newest_file_starts_with_its_data_and_secret_and_names_the_data_folder_once() {
     let host = Host::bare("root");
     let images = [
         ("docker.io/ollama/ollama:latest", 11434),

@@ -45,7 +45,7 @@ pub(crate) fn reads_everything_back(host: &Host, folder: &str) {
 }
 
 #[test]
-fn every_setting_is_read_back_and_one_that_somebody_changed_is_found() {
+fn every_setting_is_read_back_and_a_changed_one_found() {
     reads_everything_back(&Host::new(), FOLDER);
 }
 
@@ -55,7 +55,7 @@ fn every_setting_is_read_back_rootless() {
 }
 
 #[test]
-fn a_limit_that_somebody_changed_while_it_ran_is_found_in_the_kernel() {
+fn a_limit_changed_at_run_time_is_found_in_the_kernel() {
     let host = Host::new();
     host.configure(&two("resources.cpus = 0.5", ""));
     host.succeed("start");
@@ -114,7 +114,7 @@ fn ports_are_swapped_between_two_services_that_run() {
 }
 
 #[test]
-fn a_service_that_was_not_named_comes_back_on_a_network_made_anew_after_the_one_that_it_uses() {
+fn an_unnamed_service_returns_on_a_recreated_network_after_its_dependency() {
     let host = Host::new();
     let toml = two("env.OTHER = \"http://two:7002\"", "network_aliases = [\"two\"]");
     host.configure(&format!("{toml}[runtime.network]\nsubnet = \"10.77.0.0/24\"\n"));
@@ -133,7 +133,7 @@ fn a_service_that_was_not_named_comes_back_on_a_network_made_anew_after_the_one_
 }
 
 #[test]
-fn ctrl_c_while_a_container_is_made_anew_brings_the_former_one_back() {
+fn ctrl_c_while_a_container_is_recreated_restores_the_former_one() {
     let host = Host::new();
     host.configure(&two("", ""));
     host.succeed("start");
@@ -175,7 +175,7 @@ fn one_after_the_other_ends_where_side_by_side_does() {
 }
 
 #[test]
-fn on_a_terminal_a_start_asks_and_only_a_yes_makes_anything_anew() {
+fn on_a_terminal_a_start_asks_and_recreates_only_after_a_yes() {
     let host = Host::new();
     host.configure(&two("", ""));
     host.succeed("start");
@@ -194,7 +194,7 @@ fn on_a_terminal_a_start_asks_and_only_a_yes_makes_anything_anew() {
 }
 
 #[test]
-fn a_container_whose_configured_name_has_changed_is_replaced_with_a_yes() {
+fn a_container_whose_configured_name_changed_is_replaced_after_confirmation() {
     let host = Host::new();
     host.configure(&two("", ""));
     host.succeed("start");

@@ -27,7 +27,7 @@ network_mode = "host"  # Bypass bridge for VPN compatibility
 "#;
 
 #[test]
-fn the_mixed_example_of_the_guide_does_what_it_says() {
+fn the_mixed_example_of_the_guide_does_what_it_describes() {
     does_what_it_says(&Host::bare("root"));
 }
 

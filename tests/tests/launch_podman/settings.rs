@@ -30,7 +30,7 @@ fn memory_and_cpus_are_limited_as_configured() {
 }
 
 #[test]
-fn a_changed_setting_makes_the_container_anew_and_an_unchanged_one_leaves_it_alone() {
+fn a_changed_setting_recreates_the_container_and_an_unchanged_one_does_not() {
     let host = Host::new();
     let toml = format!("{}{}", one(""), service("two", 7002, ""));
     host.configure(&toml);
@@ -49,7 +49,7 @@ fn a_changed_setting_makes_the_container_anew_and_an_unchanged_one_leaves_it_alo
 }
 
 #[test]
-fn a_changed_network_is_told_and_made_anew_when_asked_to() {
+fn a_changed_network_is_reported_and_recreated_on_request() {
     let host = Host::new();
     host.configure(&format!("{}[runtime.network]\nsubnet = \"10.77.0.0/24\"\n", one("")));
     host.succeed("start");
@@ -78,7 +78,7 @@ fn volumes_and_folders_are_mounted_and_stay() {
 }
 
 #[test]
-fn stopping_claims_only_what_ran_and_a_failed_end_is_told_by_its_code() {
+fn stopping_reports_only_running_services_and_a_failed_end_has_its_exit_code() {
     let host = Host::new();
     host.configure(&format!("runtime.restart_policy = \"no\"\n{}{}", one(""), service("two", 7002, "")));
     host.succeed("start one");

@@ -33,7 +33,7 @@ fn starts(host: &Host, stack: &Stack) {
 }
 
 #[test]
-fn what_stacks_need_of_a_container_is_there_and_a_second_start_has_nothing_to_do() {
+fn the_needs_of_stacks_are_met_and_a_second_start_has_nothing_to_do() {
     have_what_they_need(&Host::new());
 }
 

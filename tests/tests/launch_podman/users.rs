@@ -54,7 +54,7 @@ pub(crate) fn start_services_through_the_rootful_socket(host: &Host) {
 }
 
 #[test]
-fn a_socket_named_in_the_environment_is_used_and_an_address_of_another_kind_is_told() {
+fn a_socket_from_the_environment_is_used_and_another_kind_of_address_reported() {
     let host = Host::bare("alice");
     host.configure(&one(""));
     let mut command = host.command("status");

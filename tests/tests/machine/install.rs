@@ -33,7 +33,7 @@ on_both! {
         assert_ne!(machine.sh("lsmod | grep ^nf_tables || true").unwrap(), "");
     }
 
-    fn a_kernel_that_may_not_load_nf_tables_is_told_as_that_and_the_helper_is_not_started_over_and_over(suite: Suite) {
+    fn a_kernel_without_nf_tables_is_reported_and_the_helper_not_restarted_in_a_loop(suite: Suite) {
         let machine = Machine::installed(suite).unwrap();
         machine.write_file("/etc/modprobe.d/none.conf", "install nf_tables /bin/false\n").unwrap();
         wireguard(&machine, "wg0", 1380);
@@ -45,7 +45,7 @@ on_both! {
         assert_eq!(life, "Result=success\nNRestarts=0");
     }
 
-    fn the_helper_is_a_user_of_its_own_with_cap_net_admin_and_nothing_else(suite: Suite) {
+    fn the_helper_is_a_user_of_its_own_with_only_cap_net_admin(suite: Suite) {
         let machine = Machine::installed(suite).unwrap();
         machine.sh("airpods net clamp on wg0").unwrap();
         let pid = helper_pid(&machine).unwrap();
@@ -65,7 +65,7 @@ on_both! {
         assert_eq!(machine.sh(verify).unwrap(), "");
     }
 
-    fn nobody_brings_the_rules_of_a_removed_package_back_by_asking_for_the_status(suite: Suite) {
+    fn a_status_call_does_not_restore_the_rules_of_a_removed_package(suite: Suite) {
         let machine = Machine::installed(suite).unwrap();
         wireguard(&machine, "wg0", 1380);
         machine.sh("airpods net clamp on wg0 --persist").unwrap();

@@ -56,7 +56,7 @@ on_both! {
         assert_eq!(machine.sh("systemctl --failed --no-legend").unwrap(), "");
     }
 
-    fn what_a_caller_calls_a_link_is_escaped_in_every_field_of_the_journal(suite: Suite) {
+    fn link_names_from_callers_are_escaped_in_every_journal_field(suite: Suite) {
         let machine = Machine::installed(suite).unwrap();
         let call = "busctl call org.airpods.Helper1 /org/airpods/Helper1 org.airpods.Helper1";
         let refused = machine.sh(&format!("! {call} ClampOff s \"$(printf '\\033]0;x\\007\\nLINK=forged')\" 2>&1")).unwrap();

@@ -71,7 +71,7 @@ on_both! {
         assert!(!is_in_force(&machine, "wg0"));
     }
 
-    fn people_who_log_in_are_served_for_an_administrators_password_and_for_nothing_else(suite: Suite) {
+    fn logged_in_users_are_served_only_with_an_administrators_password(suite: Suite) {
         let machine = with_polkit_running(suite);
         wireguard(&machine, "wg0", 1380);
         wireguard(&machine, "wg1", 1380);

@@ -67,7 +67,7 @@ fn everything_is_roots_and_nothing_gains_or_gives_away_a_right() {
 }
 
 #[test]
-fn what_needs_a_privilege_or_is_read_by_the_bus_polkit_or_systemd_is_in_the_helpers_package_alone() {
+fn privileged_and_system_files_are_in_the_helpers_package_alone() {
     let client = unpacked("airpods");
     let public = ["usr/bin/", "usr/share/man/", "usr/share/doc/", "usr/share/lintian/", "usr/share/bash-completion/"];
     let public =
@@ -89,7 +89,7 @@ fn what_needs_a_privilege_or_is_read_by_the_bus_polkit_or_systemd_is_in_the_help
 }
 
 #[test]
-fn what_is_packed_is_what_make_install_installs() {
+fn the_packages_have_the_files_of_make_install() {
     let installed = Folder::new();
     let make = make(&repository())
         .args(["install", "PREFIX=/usr", "ZSHDIR=/usr/share/zsh/vendor-completions"])
@@ -146,7 +146,7 @@ fn every_crate_that_a_program_is_linked_with_is_named_with_its_terms() {
 }
 
 #[test]
-fn rules_that_let_somebody_in_are_examples_among_the_documents_only() {
+fn polkit_rules_that_grant_access_are_only_examples_in_the_documentation() {
     let packed = unpacked("airpods-helper");
     let rules: Vec<_> = files(&packed.0).into_keys().filter(|name| name.contains(".rules")).collect();
     assert_eq!(rules.len(), 2, "{rules:?}");
@@ -170,7 +170,7 @@ fn each_package_has_the_version_of_the_programs_and_asks_for_what_its_program_ne
 }
 
 #[test]
-fn the_unit_is_as_confined_as_systemds_own_measure_can_tell() {
+fn the_unit_is_confined_by_systemds_own_score() {
     let packed = unpacked("airpods-helper");
     let unit = packed.0.join("usr/lib/systemd/system/airpods-helper.service");
     let judge = |threshold: &str| {

@@ -65,7 +65,7 @@ fn removing_ends_the_helper_and_its_rules_and_purging_leaves_nothing() {
 }
 
 #[test]
-fn what_autopkgtest_runs_succeeds_with_the_packages_installed() {
+fn the_autopkgtest_succeeds_with_the_packages_installed() {
     let sandbox = bare_host();
     sandbox.start_bus().unwrap();
     sandbox.start_polkit().unwrap();
@@ -98,7 +98,7 @@ fn the_helper_alone_serves_callers_who_have_no_airpods() {
 }
 
 #[test]
-fn the_command_alone_works_and_says_that_the_helper_is_not_installed() {
+fn the_command_alone_works_and_reports_the_missing_helper() {
     let sandbox = bare_host();
     sandbox.start_bus().unwrap();
     let before = paths(&sandbox);

@@ -32,7 +32,7 @@ fn without_polkit_root_is_served_and_users_read() {
 }
 
 #[test]
-fn polkit_that_hangs_holds_nobody_who_may_be_asked_for_a_password() {
+fn a_hung_polkit_delays_no_interactive_caller() {
     let host = Host::with_rules(&[("50-alice", GRANT)]);
     assert!(host.call("alice", &["GetStatus"]).0.is_ok());
     let polkit = host.owner("org.freedesktop.PolicyKit1");
@@ -74,7 +74,7 @@ fn polkit_that_the_bus_has_to_start_first_is_waited_for() {
 }
 
 #[test]
-fn without_our_actions_nobody_is_allowed_and_the_log_says_why() {
+fn without_our_actions_every_call_is_denied_and_the_cause_logged() {
     let host = Host::without_polkit();
     host.sandbox.add_polkit_rule("50-alice", GRANT).unwrap();
     host.sandbox.sh("rm /usr/share/polkit-1/actions/org.airpods.helper1.policy").unwrap();

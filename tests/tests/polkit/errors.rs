@@ -7,7 +7,7 @@ use airpods_lab::Place;
 use crate::host::{Answer, Host};
 
 #[test]
-fn the_command_tells_the_name_that_the_bus_has() {
+fn the_command_prints_the_errors_bus_name() {
     let deny = "polkit.addRule(function(action, subject) {
         if (subject.user == 'bob') return polkit.Result.NO;
     });";
@@ -29,7 +29,7 @@ fn the_command_tells_the_name_that_the_bus_has() {
 }
 
 #[test]
-fn nobody_but_the_helper_may_own_the_name() {
+fn only_the_helper_may_own_the_bus_name() {
     let host = Host::without_polkit();
     let bus = ["--system", "call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus"];
     let own = |user: &str| {
@@ -44,7 +44,7 @@ fn nobody_but_the_helper_may_own_the_name() {
 }
 
 #[test]
-fn a_helper_that_refuses_to_start_is_reported_long_before_the_bus_would_give_up() {
+fn a_helper_that_refuses_to_start_is_reported_long_before_the_bus_timeout() {
     let host = Host::new();
     host.sandbox.sh("sed -i /^airpods-helper:/d /etc/passwd").unwrap();
     for words in ["on wg0", "status"] {

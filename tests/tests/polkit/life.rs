@@ -61,7 +61,7 @@ fn a_call_while_the_helper_steps_down_is_served_by_the_next_one() {
 }
 
 #[test]
-fn its_folders_are_closed_to_everybody_else() {
+fn its_folders_are_closed_to_other_users() {
     let host = Host::new();
     assert_eq!(host.call("root", KEPT), Answer::changed());
     let folders = "/run/airpods-helper /var/lib/airpods-helper";

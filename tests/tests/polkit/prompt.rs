@@ -10,7 +10,7 @@ const AIRPODS_ON: &[&str] = &["airpods", "net", "clamp", "on", "wg0"];
 const ADMIN: u32 = 1002;
 
 #[test]
-fn the_prompt_tells_an_administrator_what_is_asked_for() {
+fn the_prompt_shows_an_administrator_the_request() {
     let host = Host::new();
     let asked: [(&[&str], &str, &str); 5] = [
         (
@@ -79,7 +79,7 @@ fn an_authorization_does_not_outlive_its_call() {
 }
 
 #[test]
-fn a_caller_who_leaves_at_the_prompt_has_changed_nothing_and_the_prompt_is_closed() {
+fn a_caller_who_leaves_at_the_prompt_changes_nothing_and_the_prompt_closes() {
     let host = Host::new();
     let before = host.ruleset();
     assert!(host.call("alice", &["GetStatus"]).0.is_ok());
@@ -95,7 +95,7 @@ fn a_caller_who_leaves_at_the_prompt_has_changed_nothing_and_the_prompt_is_close
 }
 
 #[test]
-fn an_open_prompt_keeps_nobody_else_waiting() {
+fn an_open_prompt_does_not_delay_other_callers() {
     let host = Host::new();
     let prompted = Prompted::start(&host, "alice", Person::Hesitates, AIRPODS_ON);
     eventually("the prompt", || prompted.prompts().len() == 1);

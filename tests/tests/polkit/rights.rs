@@ -76,7 +76,7 @@ fn started_with_the_units_rights_the_helper_lays_down_what_it_can_pass_on() {
 }
 
 #[test]
-fn with_more_or_fewer_rights_or_as_somebody_else_the_helper_does_not_run() {
+fn with_more_or_fewer_rights_or_as_another_user_the_helper_does_not_run() {
     let host = Host::new();
     let raw = AS_THE_UNIT.replace("net_admin", "net_admin,+net_raw");
     let bounding = AS_THE_UNIT.replace("--bounding-set -all,+net_admin", "--bounding-set +all");

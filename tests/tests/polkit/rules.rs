@@ -24,7 +24,7 @@ fn password_needed() -> Answer {
 }
 
 #[test]
-fn without_a_rule_nobody_but_root_changes_anything() {
+fn without_a_rule_only_root_changes_anything() {
     let host = Host::new();
     let introspected = host.sandbox.busctl(&[&["introspect"][..], &Host::HELPER].concat()).unwrap();
     let methods = introspected.lines().filter(|line| line.contains(" method ")).count();
@@ -46,7 +46,7 @@ fn without_a_rule_nobody_but_root_changes_anything() {
 }
 
 #[test]
-fn a_rule_that_says_no_is_a_denial_and_changes_nothing() {
+fn a_denying_rule_is_a_denial_and_changes_nothing() {
     let deny = "polkit.addRule(function(action) {
         if (action.id.indexOf('org.airpods.helper1.') == 0) return polkit.Result.NO;
     });";
@@ -65,7 +65,7 @@ fn a_rule_that_says_no_is_a_denial_and_changes_nothing() {
 }
 
 #[test]
-fn the_example_for_a_group_lets_its_members_clamp_and_nobody_else() {
+fn the_example_for_a_group_lets_only_its_members_clamp() {
     let host = Host::with_rules(&[("50-airpods-group", &example("50-airpods-group.rules"))]);
     host.sandbox.sh("groupadd -f netdev; usermod -aG netdev alice").unwrap();
     host.sandbox.sh("ip link add br9 type bridge").unwrap();

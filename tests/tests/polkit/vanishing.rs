@@ -43,7 +43,7 @@ fn five_hundred_callers_killed_around_their_call_change_nothing() {
 }
 
 #[test]
-fn a_caller_who_may_and_leaves_while_polkit_thinks_has_changed_nothing() {
+fn an_authorized_caller_who_leaves_during_the_check_changes_nothing() {
     let grant = "polkit.addRule(function(action, subject) {
         if (subject.user == 'alice') return polkit.Result.YES;
     });";

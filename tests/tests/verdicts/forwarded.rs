@@ -51,7 +51,7 @@ fn is_judged(root: &User, rule: &str, expected: &str) {
 }
 
 #[test]
-fn what_the_hosts_forwarding_drops_is_blamed_on_the_host_and_on_nobody_else() {
+fn packets_dropped_by_the_hosts_firewall_are_attributed_to_the_host() {
     let (world, root) = started(&format!("runtime.network = {{ mtu = {LINK_MTU}, measure = false }}\n"));
     let output = client::run(&root, "start --no-wait").unwrap();
     assert_eq!(output.code, 0, "{}", output.err);

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_of_the_table_is_nobodys() {
+    fn a_copy_of_the_table_is_not_owned() {
         assert_eq!(
             copy("table inet airpods {\n\tset links {\n\t}\n}"),
             "table inet airpods_copy {\n\tset links {\n\t}\n}"

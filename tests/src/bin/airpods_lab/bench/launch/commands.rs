@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_launches_the_same_three_services() {
+    fn every_command_launches_the_same_three_services() {
         for text in [airpods(""), script(""), kube(), compose()] {
             for (name, port) in SERVICES {
                 assert!(text.contains(name) && text.contains(&format!("{port}")), "{text}");
