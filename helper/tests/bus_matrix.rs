@@ -291,7 +291,7 @@ on_both_buses! {
         }
     }
 
-    fn every_served_property_is_read_by_every_kind_of_caller_and_set_by_none_and_nobody_is_asked(bus: BusDaemon) {
+    fn every_served_property_is_read_by_every_kind_of_caller_set_by_none_and_never_prompts(bus: BusDaemon) {
         let helper = Helper::with(Choice { bus, ..Choice::default() });
         let xml = introspected(&helper);
         let document = parsed(&xml);

@@ -148,10 +148,10 @@ impl Reconciler {
     /// as wanted, too. Foreign means that this process did not make it, and that it is not what a
     /// helper makes.
     pub(super) fn is_right(&self, held: Option<&Held>, wanted: &Ruleset) -> bool {
-        Held::is_exactly(held, wanted) || (wanted.is_empty() && self.is_somebody_elses(held))
+        Held::is_exactly(held, wanted) || (wanted.is_empty() && self.is_foreign_table(held))
     }
 
-    fn is_somebody_elses(&self, held: Option<&Held>) -> bool {
+    fn is_foreign_table(&self, held: Option<&Held>) -> bool {
         !self.table.is_made_here && held.is_some_and(|held| !held.is_ours)
     }
 

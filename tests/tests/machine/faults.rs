@@ -59,7 +59,7 @@ impl Reader {
 
 /// Applies a fault to the helper, and checks that a reader sees no gap. Afterwards another helper
 /// process keeps the same table.
-fn nobody_sees_a_gap(machine: &Machine, fault: &str) {
+fn assert_no_gap(machine: &Machine, fault: &str) {
     let (before, table) = (helper_pid(machine).unwrap(), handle(machine));
     let reader = Reader::start(machine);
     machine.sh(fault).unwrap();
@@ -78,7 +78,7 @@ on_both! {
     fn a_crash_leaves_no_moment_without_the_rules(suite: Suite) {
         let machine = clamped(suite);
         for _ in 0..3 {
-            nobody_sees_a_gap(&machine, "systemctl kill --signal KILL airpods-helper");
+            assert_no_gap(&machine, "systemctl kill --signal KILL airpods-helper");
         }
     }
 
@@ -88,8 +88,8 @@ on_both! {
         // minutes, and its abort timeout would add to that.
         let impatient = "[Service]\nWatchdogSec=10s\nTimeoutAbortSec=2s\n";
         machine.write_file("/etc/systemd/system/airpods-helper.service.d/impatient.conf", impatient).unwrap();
-        nobody_sees_a_gap(&machine, "systemctl daemon-reload; systemctl restart airpods-helper");
-        nobody_sees_a_gap(&machine, "systemctl kill --signal STOP airpods-helper");
+        assert_no_gap(&machine, "systemctl daemon-reload; systemctl restart airpods-helper");
+        assert_no_gap(&machine, "systemctl kill --signal STOP airpods-helper");
         let why = machine.sh("journalctl --unit airpods-helper.service --grep 'Watchdog timeout' --output cat").unwrap();
         assert!(why.contains("Watchdog timeout"), "{why}");
         // More restarts than systemd's default limit for a unit.
@@ -103,11 +103,11 @@ on_both! {
     }
 
     fn a_restart_leaves_no_moment_without_the_rules(suite: Suite) {
-        nobody_sees_a_gap(&clamped(suite), "systemctl restart airpods-helper");
+        assert_no_gap(&clamped(suite), "systemctl restart airpods-helper");
     }
 
     fn an_upgrade_of_the_package_leaves_no_moment_without_the_rules(suite: Suite) {
-        nobody_sees_a_gap(&clamped(suite), &format!("dpkg --install {PACKAGE_FILES}"));
+        assert_no_gap(&clamped(suite), &format!("dpkg --install {PACKAGE_FILES}"));
     }
 
     fn a_reader_does_see_a_gap_where_there_is_one(suite: Suite) {
