@@ -83,7 +83,7 @@ pub fn refuse_other_users(path: &Path) -> io::Result<()> {
 pub fn create(path: &Path, text: &str) -> io::Result<()> {
     make_folder(folder(path))?;
     refuse_other_users(folder(path))?;
-    let file = beside(path, text, NEW_FILE)?;
+    let file = temporary_beside(path, text, NEW_FILE)?;
     file.persist_noclobber(path).map(drop).map_err(|failed| failed.error)
 }
 
@@ -96,7 +96,7 @@ pub fn put(path: &Path, text: &str, private: bool) -> io::Result<()> {
     refuse_other_users(folder(path))?;
     // Not [`make_folder`]: the user may share the folder of an export, so it gets the default mode.
     fs::create_dir_all(folder(path))?;
-    let file = beside(path, text, if private { NEW_FILE } else { PUBLIC })?;
+    let file = temporary_beside(path, text, if private { NEW_FILE } else { PUBLIC })?;
     file.persist(path).map(drop).map_err(|failed| failed.error)
 }
 
@@ -116,7 +116,7 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
         Err(cause) => return Err(cause),
     };
     let old = fs::metadata(&target).ok();
-    let file = beside(&target, text, old.as_ref().map_or(NEW_FILE, |old| old.mode() & 0o777))?;
+    let file = temporary_beside(&target, text, old.as_ref().map_or(NEW_FILE, |old| old.mode() & 0o777))?;
     if let Some(old) = old {
         // An error is ignored: only root may give files away (chown(2)), and any other user keeps
         // the new file.
@@ -175,7 +175,7 @@ pub fn draft(path: &Path, text: &str) -> io::Result<TempPath> {
 }
 
 /// A temporary file in the same folder, so that a rename puts it in place in one step.
-fn beside(path: &Path, text: &str, mode: u32) -> io::Result<tempfile::NamedTempFile> {
+fn temporary_beside(path: &Path, text: &str, mode: u32) -> io::Result<tempfile::NamedTempFile> {
     let mut file = tempfile::Builder::new()
         .prefix(".config-")
         .permissions(Permissions::from_mode(mode))

@@ -304,7 +304,7 @@ mod tests {
     async fn an_unanswered_question_can_be_interrupted() {
         let (silent, _open) = std::os::unix::net::UnixStream::pair().unwrap();
         let interrupt = std::pin::pin!(tokio::time::sleep(std::time::Duration::from_millis(10)));
-        let asked = crate::execute::unless(interrupt, ask_on("Remove it?", io::BufReader::new(silent))).await;
+        let asked = crate::execute::interruptible(interrupt, ask_on("Remove it?", io::BufReader::new(silent))).await;
         assert!(asked.is_err(), "{asked:?}");
     }
 

@@ -242,24 +242,24 @@ impl Kernel for Simulated {
         }
         let events = Arc::default();
         self.world().watchers.push((there, Arc::clone(&events)));
-        Ok(Box::new(Bell { rung: here, events }))
+        Ok(Box::new(EventSocket { wake: here, events }))
     }
 }
 
-struct Bell {
-    rung: UnixStream,
+struct EventSocket {
+    wake: UnixStream,
     events: Arc<Mutex<Vec<Event>>>,
 }
 
-impl AsFd for Bell {
+impl AsFd for EventSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.rung.as_fd()
+        self.wake.as_fd()
     }
 }
 
-impl Events for Bell {
+impl Events for EventSocket {
     fn drain(&mut self) -> Result<Vec<Event>, KernelError> {
-        while self.rung.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
+        while self.wake.read(&mut [0; 64]).is_ok_and(|read| read > 0) {}
         Ok(std::mem::take(&mut *locked(&self.events)))
     }
 }

@@ -9,7 +9,7 @@ use futures_util::future::try_join_all;
 use serde_json::json;
 
 use super::Context;
-use super::teardown::{self, Unfinished, goes_on};
+use super::teardown::{self, Unfinished, is_confirmed};
 use crate::config::{Config, Loaded, PodmanUrl, VolumeSource};
 use crate::error::{Exit, Failure, Report};
 use crate::execute;
@@ -115,7 +115,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config()?;
     let files = files(&loaded, context);
     let mut interrupt = pin!(execute::interrupted());
-    let prepared = execute::unless(interrupt.as_mut(), prepare(&args, &loaded.config, files)).await??;
+    let prepared = execute::interruptible(interrupt.as_mut(), prepare(&args, &loaded.config, files)).await??;
     match prepared {
         Some((connection, plan)) => clean(&args, &loaded.config, &connection, &plan, interrupt).await,
         None => Ok(Exit::Done),
@@ -132,7 +132,7 @@ fn files(loaded: &Loaded, context: &Context) -> Vec<PathBuf> {
 /// done.
 async fn prepare(args: &Args, config: &Config, files: Vec<PathBuf>) -> Result<Option<(Connection, Clean)>, Failure> {
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
-    let inventory = look(&connection.podman, args.scope(), config, files).await?;
+    let inventory = read_inventory(&connection.podman, args.scope(), config, files).await?;
     let consent = Consent::from_switches(args.force, config.cli.auto_confirm);
     let keep_volumes = consent == Consent::Given && !args.volumes;
     let plan = plan::clean(args.scope(), keep_volumes, &inventory);
@@ -152,7 +152,7 @@ async fn prepare(args: &Args, config: &Config, files: Vec<PathBuf>) -> Result<Op
         writeln!(out, "nothing to clean")?;
     }
     let empty = plan.stages.is_empty() && !args.json;
-    if args.dry_run || empty || !goes_on(ask_unless_empty(&plan, consent).await?)? {
+    if args.dry_run || empty || !is_confirmed(ask_unless_empty(&plan, consent).await?)? {
         return Ok(None);
     }
     Ok(Some((connection, plan)))
@@ -165,7 +165,7 @@ async fn ask_unless_empty(plan: &Clean, consent: Consent) -> io::Result<crate::t
 }
 
 /// Reads what the plan needs. Nothing out of scope is looked up.
-async fn look(
+async fn read_inventory(
     podman: &impl Podman,
     scope: Scope,
     config: &Config,

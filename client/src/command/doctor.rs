@@ -46,7 +46,7 @@ pub async fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
     };
     let mut interrupt = pin!(execute::interrupted());
     let waiting = waiting();
-    let facts = execute::unless(interrupt.as_mut(), Box::pin(doctor::read(&subject))).await;
+    let facts = execute::interruptible(interrupt.as_mut(), Box::pin(doctor::read(&subject))).await;
     waiting.finish_and_clear();
     let findings = doctor::judge(&facts?);
     if args.json {

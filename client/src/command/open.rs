@@ -72,7 +72,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let (name, service) = chosen[0];
     let url = page(&config, service).ok_or_else(|| NoPage::Unpublished(args.service.clone()))?;
     let mut interrupt = std::pin::pin!(execute::interrupted());
-    let running = execute::unless(interrupt.as_mut(), runs(&config, name.as_str(), service)).await??;
+    let running = execute::interruptible(interrupt.as_mut(), runs(&config, name.as_str(), service)).await??;
     if args.json {
         print_json(&json!({ "service": args.service, "url": url, "running": running }))?;
         return Ok(Exit::Done);

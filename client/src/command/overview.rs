@@ -51,13 +51,13 @@ struct ServiceSummary {
 /// Those of standard output, and Ctrl-C.
 pub async fn run(context: &Context) -> Result<Exit, Failure> {
     let mut interrupt = std::pin::pin!(execute::interrupted());
-    let overview = execute::unless(interrupt.as_mut(), look(context)).await?;
+    let overview = execute::interruptible(interrupt.as_mut(), read_overview(context)).await?;
     let mut out = anstream::stdout();
     lines(&overview).iter().try_for_each(|line| writeln!(out, "{}", EscapedLine(line)))?;
     Ok(Exit::Done)
 }
 
-async fn look(context: &Context) -> Overview {
+async fn read_overview(context: &Context) -> Overview {
     let Ok(loaded) = config::load(&context.environment, context.config.as_deref()) else {
         return Overview { services: Err(NoConfig), ..Overview::default() };
     };

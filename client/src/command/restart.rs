@@ -45,7 +45,7 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config()?;
     let mut interrupt = pin!(execute::interrupted());
-    let prepared = execute::unless(interrupt.as_mut(), prepare(&args, &loaded.config)).await?;
+    let prepared = execute::interruptible(interrupt.as_mut(), prepare(&args, &loaded.config)).await?;
     let (connection, restart) = prepared?;
     if args.dry_run {
         super::start::show_plan(&restart.plan, args.json)?;

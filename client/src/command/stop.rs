@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 
 use serde_json::json;
 
-use super::teardown::{self, Unfinished, goes_on};
+use super::teardown::{self, Unfinished, is_confirmed};
 use super::{Context, completions};
 use crate::config::{Config, PodmanUrl};
 use crate::error::{Exit, Failure};
@@ -48,7 +48,7 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config()?;
     let mut interrupt = pin!(execute::interrupted());
-    let prepared = execute::unless(interrupt.as_mut(), prepare(&args, &loaded.config)).await??;
+    let prepared = execute::interruptible(interrupt.as_mut(), prepare(&args, &loaded.config)).await??;
     let Some(prepared) = prepared else { return Ok(Exit::Done) };
     let timeout = args.timeout.unwrap_or(loaded.config.cli.stop_timeout.get());
     stop(&args, &prepared, timeout, interrupt).await
@@ -86,7 +86,7 @@ async fn prepare(args: &Args, config: &Config) -> Result<Option<Prepared>, Failu
     let containers = containers.collect::<Vec<_>>().join(", ");
     if !containers.is_empty() {
         let consent = Consent::from_switches(args.yes, config.cli.auto_confirm);
-        if !goes_on(ask(&format!("Remove {containers}?"), consent).await?)? {
+        if !is_confirmed(ask(&format!("Remove {containers}?"), consent).await?)? {
             return Ok(None);
         }
     }

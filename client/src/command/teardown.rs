@@ -130,7 +130,7 @@ impl Report for Unconfirmed {
 }
 
 /// Whether the command goes on after this answer.
-pub(super) fn goes_on(answer: Answer) -> Result<bool, Unconfirmed> {
+pub(super) fn is_confirmed(answer: Answer) -> Result<bool, Unconfirmed> {
     match answer {
         Answer::Yes => Ok(true),
         Answer::No => {

@@ -8,7 +8,7 @@ use super::Context;
 use crate::config::{self, PodmanUrl};
 use crate::error::{Exit, Failure};
 use crate::execute;
-use crate::helper_link::{Presence, presence};
+use crate::helper_link::{HelperState, helper_state};
 use crate::podman::{self, Podman};
 use crate::terminal::{EscapedLine, print_json};
 
@@ -24,7 +24,7 @@ pub struct Args {
 /// The installed programs and their versions.
 #[derive(Debug)]
 struct Versions {
-    helper: Presence,
+    helper: HelperState,
     /// Its version and whether it is rootless, or the reason that it cannot be reached.
     podman: Result<(String, bool), String>,
     kernel: Option<String>,
@@ -37,7 +37,7 @@ struct Versions {
 /// Those of standard output.
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let mut interrupt = std::pin::pin!(execute::interrupted());
-    let versions = execute::unless(interrupt.as_mut(), look(context)).await?;
+    let versions = execute::interruptible(interrupt.as_mut(), read_versions(context)).await?;
     if args.json {
         print_json(&versions.to_json())?;
     } else {
@@ -46,7 +46,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn look(context: &Context) -> Versions {
+async fn read_versions(context: &Context) -> Versions {
     // An invalid configuration is not reported here: every other command does that.
     let socket = config::load(&context.environment, context.config.as_deref())
         .ok()
@@ -57,7 +57,7 @@ async fn look(context: &Context) -> Versions {
             Err(error) => Err(error.to_string()),
         }
     };
-    let (helper, podman) = futures_util::future::join(presence(), podman).await;
+    let (helper, podman) = futures_util::future::join(helper_state(), podman).await;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease");
     Versions { helper, podman, kernel: kernel.ok().map(|release| release.trim().to_owned()) }
 }
@@ -65,10 +65,10 @@ async fn look(context: &Context) -> Versions {
 impl Versions {
     fn lines(&self) -> Vec<String> {
         let helper = match &self.helper {
-            Presence::Running(version) => format!("airpods-helper {version}"),
-            Presence::Idle => "airpods-helper does not run; it is started when it is needed".to_owned(),
-            Presence::NotInstalled => "airpods-helper is not installed".to_owned(),
-            Presence::Unknown => "airpods-helper: the system bus does not answer".to_owned(),
+            HelperState::Running(version) => format!("airpods-helper {version}"),
+            HelperState::Idle => "airpods-helper does not run; it is started when it is needed".to_owned(),
+            HelperState::NotInstalled => "airpods-helper is not installed".to_owned(),
+            HelperState::Unknown => "airpods-helper: the system bus does not answer".to_owned(),
         };
         let podman = match &self.podman {
             Ok((version, rootless)) => format!("podman {version}, {}", if *rootless { "rootless" } else { "rootful" }),
@@ -80,10 +80,10 @@ impl Versions {
 
     fn to_json(&self) -> Value {
         let (state, version) = match &self.helper {
-            Presence::Running(version) => ("running", Some(version)),
-            Presence::Idle => ("idle", None),
-            Presence::NotInstalled => ("not installed", None),
-            Presence::Unknown => ("unknown", None),
+            HelperState::Running(version) => ("running", Some(version)),
+            HelperState::Idle => ("idle", None),
+            HelperState::NotInstalled => ("not installed", None),
+            HelperState::Unknown => ("unknown", None),
         };
         let podman = match &self.podman {
             Ok((version, rootless)) => json!({ "version": version, "rootless": rootless }),
@@ -104,13 +104,14 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_reported_and_is_null_in_json() {
-        let nothing = Versions { helper: Presence::Idle, podman: Err("podman is not installed".into()), kernel: None };
+        let nothing =
+            Versions { helper: HelperState::Idle, podman: Err("podman is not installed".into()), kernel: None };
         assert_eq!(nothing.lines()[1], "airpods-helper does not run; it is started when it is needed");
         assert_eq!(nothing.lines()[2], "podman: podman is not installed");
         let json = nothing.to_json();
         assert_eq!((&json["helper"]["version"], &json["podman"]["version"]), (&Value::Null, &Value::Null));
         let podman = Ok(("4.3.1".to_owned(), true));
-        let all = Versions { helper: Presence::Running("0.1.0".into()), podman, kernel: Some("6.18.1".into()) };
+        let all = Versions { helper: HelperState::Running("0.1.0".into()), podman, kernel: Some("6.18.1".into()) };
         assert_eq!(all.lines()[1..], ["airpods-helper 0.1.0", "podman 4.3.1, rootless", "Linux 6.18.1"]);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use airpods_dbus::{ClampState, Status, names};
 
 use super::{Code, Finding};
-use crate::helper_link::{HelperError, HelperLink, Judgement};
+use crate::helper_link::{ExpectedAnswer, HelperError, HelperLink};
 
 /// The result of looking for the helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,7 +172,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(super) async fn read(remote: bool) -> Helper {
     match tokio::time::timeout(LIMIT, ask(remote)).await {
         Ok(Ok((status, permission))) => Helper::Answers { status, permission },
-        Ok(Err(error)) => sorted(&error),
+        Ok(Err(error)) => classify(&error),
         Err(_) => Helper::Failed(format!("the helper does not answer within {} s", LIMIT.as_secs())),
     }
 }
@@ -181,17 +181,17 @@ async fn ask(remote: bool) -> Result<(Status, Permission), HelperError> {
     let link = HelperLink::connect().await?;
     let status = link.status().await?;
     let permission = match link.judgement(names::ACTION_CLAMP_ON).await {
-        Judgement::Allowed => Permission::Granted,
-        Judgement::Challenge => Permission::Password,
-        Judgement::Denied => Permission::Denied { remote },
-        Judgement::NoAuthority => Permission::NoAuthority,
-        Judgement::UnknownAction => Permission::NoPolicy,
-        Judgement::NotKnown(why) => Permission::NotKnown(why),
+        ExpectedAnswer::Allowed => Permission::Granted,
+        ExpectedAnswer::Challenge => Permission::Password,
+        ExpectedAnswer::Denied => Permission::Denied { remote },
+        ExpectedAnswer::NoAuthority => Permission::NoAuthority,
+        ExpectedAnswer::UnknownAction => Permission::NoPolicy,
+        ExpectedAnswer::NotKnown(why) => Permission::NotKnown(why),
     };
     Ok((status, permission))
 }
 
-fn sorted(error: &HelperError) -> Helper {
+fn classify(error: &HelperError) -> Helper {
     match error {
         HelperError::NoBus(_) | HelperError::SilentBus(_) => Helper::NoBus(error.to_string()),
         HelperError::NotInstalled => Helper::Missing,

@@ -64,7 +64,7 @@ pub(super) fn judge(names: &Names) -> Vec<Finding> {
         Some(_) => cut_off(names, servers, outside),
         None if servers.is_empty() => Finding::not_known("containers can resolve names", &none(names.origin)),
         // No server was asked: no container runs yet, and podman will give it these.
-        None => Finding::fine(format!("names will be asked of {}", whom(servers, names.origin))),
+        None => Finding::fine(format!("names will be asked of {}", servers_text(servers, names.origin))),
     }]
 }
 
@@ -73,10 +73,10 @@ fn is_answered(asked: &[Asked]) -> bool {
 }
 
 fn fine(names: &Names, servers: &[IpAddr]) -> Finding {
-    let whom = whom(servers, names.origin);
+    let servers_text = servers_text(servers, names.origin);
     Finding::fine(match outdated(names, servers) {
-        Some(given) => format!("names are asked of {given}, and after the next `airpods start` of {whom}"),
-        None => format!("names are asked of {whom}"),
+        Some(given) => format!("names are asked of {given}, and after the next `airpods start` of {servers_text}"),
+        None => format!("names are asked of {servers_text}"),
     })
 }
 
@@ -91,10 +91,11 @@ fn outdated(names: &Names, servers: &[IpAddr]) -> Option<String> {
 /// The finding if no server answers the containers. The configured servers, if they were asked,
 /// answer the host.
 fn cut_off(names: &Names, servers: &[IpAddr], outside: bool) -> Finding {
-    let whom = whom(servers, names.origin);
+    let servers_text = servers_text(servers, names.origin);
     if let Some(given) = outdated(names, servers) {
-        let cause =
-            format!("containers cannot resolve names: they were made to ask {given}, and by now it would be {whom}");
+        let cause = format!(
+            "containers cannot resolve names: they were made to ask {given}, and by now it would be {servers_text}"
+        );
         return Finding::broken(Code::DnsRefused, cause, "airpods start --yes");
     }
     if outside {
@@ -106,7 +107,7 @@ fn cut_off(names: &Names, servers: &[IpAddr], outside: bool) -> Finding {
         let cause = format!("containers cannot resolve names: {}", none(names.origin));
         return Finding::broken(Code::DnsNone, cause, "airpods config edit");
     }
-    let cause = format!("containers cannot resolve names: {whom} do not answer them");
+    let cause = format!("containers cannot resolve names: {servers_text} do not answer them");
     Finding::broken(Code::DnsRefused, cause, AUTO)
 }
 
@@ -144,7 +145,7 @@ fn unanswered_by_auto(code: Code, what: &str, names: &Names) -> Finding {
 }
 
 /// The servers and where they come from.
-fn whom(servers: &[IpAddr], origin: Origin) -> String {
+fn servers_text(servers: &[IpAddr], origin: Origin) -> String {
     let list = list(servers);
     match origin {
         Origin::Listed => format!("{list} (`runtime.network.dns_servers`)"),

@@ -134,7 +134,7 @@ async fn read_podman(config: &Config) -> Podman {
     let named = config.runtime.podman_url.as_ref().map(PodmanUrl::socket);
     match timeout(CONNECT_TIMEOUT, podman::connect(named)).await {
         Ok(Ok(connection)) => Box::pin(with(&connection.podman, config)).await,
-        Ok(Err(error)) => without(sorted(&error), config),
+        Ok(Err(error)) => without(classify(&error), config),
         Err(_) => {
             let why = format!("podman does not answer within {} s", CONNECT_TIMEOUT.as_secs());
             without(Engine::Failed(why), config)
@@ -162,10 +162,10 @@ fn without(engine: Engine, config: &Config) -> Podman {
 async fn with(podman: &Rest, config: &Config) -> Podman {
     let servers = names::servers(config).await;
     let given = servers.clone().unwrap_or_default();
-    let (host, held) = tokio::join!(within(podman.host_facts()), within(look(podman, config, given)));
+    let (host, held) = tokio::join!(within(podman.host_facts()), within(read_state(podman, config, given)));
     let engine = Engine::Answers { version: podman.version(), host };
     let PodmanState { network, services, running, survey } = match held {
-        Ok(look) => look,
+        Ok(read_state) => read_state,
         Err(why) => {
             return Podman { engine, network: Err(why), services: Vec::new(), paths: Vec::new(), names: None };
         }
@@ -194,7 +194,7 @@ async fn within<T>(call: impl Future<Output = podman::Result<T>>) -> Result<T, S
     }
 }
 
-async fn look(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podman::Result<PodmanState> {
+async fn read_state(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) -> podman::Result<PodmanState> {
     let (gpu, rootless) = (crate::gpu::Gpus::here(), podman.is_rootless());
     let host_context = HostContext { gpu, rootless, dns_servers, ..HostContext::default() };
     let enabled: Vec<_> = config.enabled().collect();
@@ -323,7 +323,7 @@ async fn silence(podman: &Rest, container: &str, check: &HealthCheck, timeout: D
     }
 }
 
-fn sorted(error: &PodmanError) -> Engine {
+fn classify(error: &PodmanError) -> Engine {
     match error {
         PodmanError::Missing => Engine::Missing,
         PodmanError::UnsupportedUrl { origin, .. } => {

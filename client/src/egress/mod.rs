@@ -1,7 +1,7 @@
 //! Egress: how a service's traffic gets from its container to the host, by which link it leaves,
 //! and whether a clamp on that link helps.
 //!
-//! [`survey`] reads the facts; [`Facts::path`] decides from them. Only traffic that the host
+//! [`survey`] reads the facts; [`Facts::egress_path`] decides from them. Only traffic that the host
 //! forwards for a container passes the clamp with the container's own MSS. Other traffic leaves by
 //! sockets of the host, which know the MTU of the link. That applies to `network_mode = "host"` and
 //! to everything rootless: pasta and slirp4netns terminate a container's connections and open their

@@ -110,7 +110,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
             Action::Stop { name } => podman.stop_container(name, self.pace.stop_seconds).await.map_err(refused)?,
             Action::CheckRuns { name } => {
                 let detail = podman.inspect_container(name).await.map_err(refused)?;
-                self.must_run(service, name, &detail, 0).await.map_err(|error| error.into_step(step))?;
+                self.ensure_running(service, name, &detail, 0).await.map_err(|error| error.into_step(step))?;
                 return Ok(Done::Nothing);
             }
             Action::ReadBack(expected) => {
@@ -194,7 +194,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
         // A one-shot service may have ended by now.
         let may_end = |state: ContainerState| expected.oneshot && state == ContainerState::Exited(0);
         if !may_end(inspection.detail.state) {
-            self.must_run(service, &expected.spec.name, &inspection.detail, 0).await?;
+            self.ensure_running(service, &expected.spec.name, &inspection.detail, 0).await?;
         }
         let mut differences = read_back(expected, &inspection.detail, &inspection.kernel);
         if differences.iter().any(|one| one.setting.controller().is_some()) {
@@ -222,13 +222,13 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
                 return Ok(());
             }
         } else {
-            self.must_run(service, &expected.spec.name, &now, 0).await?;
+            self.ensure_running(service, &expected.spec.name, &now, 0).await?;
         }
         Err(ActError::Step(StepError::Differs { service: service.to_owned(), differences }))
     }
 
     /// Fails if a container has ended, or if podman has restarted it more often than `restarts`.
-    async fn must_run(
+    async fn ensure_running(
         &self,
         service: &str,
         container: &str,
@@ -287,7 +287,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
             // While the first process lives the container has not ended, so podman is not called.
             if !process.is_some_and(kernel::lives) {
                 let detail = self.podman.inspect_container(container).await?;
-                self.must_run(service, container, &detail, *restarts.get_or_insert(detail.restarts)).await?;
+                self.ensure_running(service, container, &detail, *restarts.get_or_insert(detail.restarts)).await?;
                 process = detail.pid;
             }
             if start.elapsed() >= limit {
@@ -313,7 +313,7 @@ impl<P: Podman, G: Gate> Actor<'_, P, G> {
             let detail = self.podman.inspect_container(container).await?;
             match detail.state {
                 ContainerState::Exited(0) => return Ok(()),
-                ContainerState::Exited(_) => return self.must_run(service, container, &detail, u32::MAX).await,
+                ContainerState::Exited(_) => return self.ensure_running(service, container, &detail, u32::MAX).await,
                 _ => {}
             }
             if !required && start.elapsed() >= self.pace.startup {

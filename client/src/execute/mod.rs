@@ -205,7 +205,7 @@ impl Report for Interrupted {
 }
 
 /// The result of `work`. If `interrupt` comes first, `work` is dropped.
-pub async fn unless<T>(
+pub async fn interruptible<T>(
     interrupt: Pin<&mut impl Future<Output = ()>>,
     work: impl Future<Output = T>,
 ) -> Result<T, Interrupted> {

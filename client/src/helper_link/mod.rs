@@ -19,10 +19,10 @@ use zbus::proxy::CacheProperties;
 use zbus::{Connection, connection};
 
 use crate::terminal;
-use polkit::{Agent, Rank};
+use polkit::{Agent, AgentPriority};
 
 pub use error::HelperError;
-pub use polkit::Judgement;
+pub use polkit::ExpectedAnswer;
 
 /// Time limit for connecting to the bus, which takes 1 ms. If there is no bus, connecting fails at
 /// once.
@@ -112,14 +112,14 @@ impl HelperLink {
         if !terminal::is_interactive() {
             return retry_if_shutting_down(|| within(PROMPT, self.call_asking(change))).await;
         }
-        match self.change_with_agent(change, Rank::BehindTheSessions).await {
-            answer if needs_agent(&answer) => self.change_with_agent(change, Rank::First).await,
+        match self.change_with_agent(change, AgentPriority::BehindTheSessions).await {
+            answer if needs_agent(&answer) => self.change_with_agent(change, AgentPriority::First).await,
             answer => answer,
         }
     }
 
-    async fn change_with_agent(&self, change: &Change, rank: Rank) -> Result<bool, HelperError> {
-        let agent = Agent::start(rank).await;
+    async fn change_with_agent(&self, change: &Change, priority: AgentPriority) -> Result<bool, HelperError> {
+        let agent = Agent::start(priority).await;
         let answer = tokio::select! {
             answer = retry_if_shutting_down(|| within(PROMPT, self.call_asking(change))) => answer,
             _ = tokio::signal::ctrl_c() => Err(HelperError::Interrupted),
@@ -182,7 +182,7 @@ async fn within<T>(limit: Duration, call: impl Future<Output = zbus::Result<T>>)
 
 /// The knowledge about the helper that does not start it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Presence {
+pub enum HelperState {
     /// It runs, in this version.
     Running(String),
     /// It does not run; the bus starts it on demand.
@@ -194,10 +194,12 @@ pub enum Presence {
 }
 
 /// Looks for the helper. Only the bus is queried, unless the helper runs anyway.
-pub async fn presence() -> Presence {
+pub async fn helper_state() -> HelperState {
     match timeout(CONNECT_TIMEOUT, connection::Builder::system().build()).await {
-        Ok(Ok(bus)) => timeout(ANSWER, look(&bus)).await.ok().and_then(Result::ok).unwrap_or(Presence::Unknown),
-        _ => Presence::Unknown,
+        Ok(Ok(bus)) => {
+            timeout(ANSWER, query_state(&bus)).await.ok().and_then(Result::ok).unwrap_or(HelperState::Unknown)
+        }
+        _ => HelperState::Unknown,
     }
 }
 
@@ -219,17 +221,17 @@ async fn runs(bus: &Connection) -> zbus::Result<bool> {
     Ok(daemon.name_has_owner(names::BUS_NAME.try_into()?).await?)
 }
 
-async fn look(bus: &Connection) -> zbus::Result<Presence> {
+async fn query_state(bus: &Connection) -> zbus::Result<HelperState> {
     if runs(bus).await? {
         if check(bus).await.is_err() {
-            return Ok(Presence::Unknown);
+            return Ok(HelperState::Unknown);
         }
         let helper = HelperProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
-        return Ok(Presence::Running(helper.version().await?));
+        return Ok(HelperState::Running(helper.version().await?));
     }
     let daemon = DBusProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
     let can_be_started = daemon.list_activatable_names().await?.iter().any(|name| name.as_str() == names::BUS_NAME);
-    Ok(if can_be_started { Presence::Idle } else { Presence::NotInstalled })
+    Ok(if can_be_started { HelperState::Idle } else { HelperState::NotInstalled })
 }
 
 /// Root's uid. A program of root is trusted, since root can do everything anyway.

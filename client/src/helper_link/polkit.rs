@@ -24,7 +24,7 @@ const END: Duration = Duration::from_secs(1);
 
 /// The agent that polkit uses if the session has one, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rank {
+pub(super) enum AgentPriority {
     /// The session's agent; ours only if the session has none (`--fallback`). polkit ignores such
     /// an agent if there is no session, as after su or without systemd
     /// (`get_authentication_agent_for_subject` in polkit's `polkitbackendinteractiveauthority.c`).
@@ -33,7 +33,7 @@ pub(super) enum Rank {
     First,
 }
 
-impl Rank {
+impl AgentPriority {
     fn flag(self) -> Option<&'static str> {
         (self == Self::BehindTheSessions).then_some("--fallback")
     }
@@ -54,14 +54,14 @@ impl Agent {
     /// Without `--process` it registers for its parent, which is this process. It prompts on
     /// `/dev/tty`, so standard output is free to be the descriptor that it closes after registering
     /// (pkttyagent(1)).
-    pub(super) async fn start(rank: Rank) -> Option<Self> {
+    pub(super) async fn start(priority: AgentPriority) -> Option<Self> {
         // polkit never asks root for a password.
         if geteuid().is_root() {
             return None;
         }
         let terminal = tcgetattr(std::io::stdin()).ok();
         let mut child = Command::new("pkttyagent")
-            .args(rank.flag())
+            .args(priority.flag())
             .arg("--notify-fd=1")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -102,7 +102,7 @@ const POLKIT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// polkit's expected answer to a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Judgement {
+pub enum ExpectedAnswer {
     /// Allowed without a password.
     Allowed,
     /// Allowed after a password.
@@ -119,16 +119,16 @@ pub enum Judgement {
 
 impl HelperLink {
     /// Asks polkit whether this process may perform an action of the helper. Root always may.
-    pub async fn judgement(&self, action: &str) -> Judgement {
+    pub async fn judgement(&self, action: &str) -> ExpectedAnswer {
         if Uid::effective().is_root() {
-            return Judgement::Allowed;
+            return ExpectedAnswer::Allowed;
         }
         match timeout(POLKIT_TIMEOUT, self.ask_polkit(action)).await {
-            Ok(Ok((true, _))) => Judgement::Allowed,
-            Ok(Ok((false, true))) => Judgement::Challenge,
-            Ok(Ok((false, false))) => Judgement::Denied,
-            Ok(Err(error)) => sorted(&error),
-            Err(_) => Judgement::NotKnown(format!("polkit does not answer within {} s", POLKIT_TIMEOUT.as_secs())),
+            Ok(Ok((true, _))) => ExpectedAnswer::Allowed,
+            Ok(Ok((false, true))) => ExpectedAnswer::Challenge,
+            Ok(Ok((false, false))) => ExpectedAnswer::Denied,
+            Ok(Err(error)) => classify(&error),
+            Err(_) => ExpectedAnswer::NotKnown(format!("polkit does not answer within {} s", POLKIT_TIMEOUT.as_secs())),
         }
     }
 
@@ -149,13 +149,13 @@ impl HelperLink {
 
 /// Sorts an error of polkit or the bus by its text: polkit reports an unregistered action only
 /// there, and the text contains the bus's error name.
-fn sorted(error: &zbus::Error) -> Judgement {
+fn classify(error: &zbus::Error) -> ExpectedAnswer {
     let text = error.to_string();
     if text.contains("not registered") {
-        Judgement::UnknownAction
+        ExpectedAnswer::UnknownAction
     } else if ["ServiceUnknown", "NameHasNoOwner", "Spawn"].iter().any(|name| text.contains(name)) {
-        Judgement::NoAuthority
+        ExpectedAnswer::NoAuthority
     } else {
-        Judgement::NotKnown(text)
+        ExpectedAnswer::NotKnown(text)
     }
 }

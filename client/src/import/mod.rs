@@ -99,7 +99,7 @@ fn finish(mut draft: Draft, paths: &ImportPaths<'_>) -> Result<Imported, ImportE
     if paths.output.parent() != Some(paths.folder) {
         draft.services.iter_mut().for_each(|service| service.rebase(paths.folder));
     }
-    mend_dependencies(&mut draft);
+    relax_dependencies(&mut draft);
     while let Some(problem) = first_refused(&draft, paths) {
         if !take_away(&mut draft, &problem) {
             break;
@@ -111,7 +111,7 @@ fn finish(mut draft: Draft, paths: &ImportPaths<'_>) -> Result<Imported, ImportE
 }
 
 /// Weakens or removes dependencies that airpods cannot meet.
-fn mend_dependencies(draft: &mut Draft) {
+fn relax_dependencies(draft: &mut Draft) {
     let off: Vec<String> = draft.services.iter().filter(|service| service.is_off()).map(|s| s.name.clone()).collect();
     let asked: Vec<String> =
         draft.services.iter().filter(|service| service.has("health")).map(|s| s.name.clone()).collect();
@@ -131,7 +131,7 @@ fn mend_dependencies(draft: &mut Draft) {
     }
     // A one-shot service that has ended is never restarted, whatever its policy was.
     for service in &mut draft.services {
-        let again = ["always", "unless-stopped"].iter().any(|policy| service.says("restart_policy", policy));
+        let again = ["always", "unless-stopped"].iter().any(|policy| service.has_value("restart_policy", policy));
         if again && service.has("oneshot") {
             let origin = service.unset("restart_policy");
             draft.notes.extend(

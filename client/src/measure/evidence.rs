@@ -49,7 +49,7 @@ impl Evidence {
 
     /// Forgets failures above this size, because the other end has learnt to send smaller packets.
     /// Returns whether there were any.
-    pub(super) fn forgive_above(&mut self, size: u16) -> bool {
+    pub(super) fn forget_failures_above(&mut self, size: u16) -> bool {
         let before = self.suspected.len() + self.refuted.len();
         self.suspected.retain(|failed, _| *failed <= size);
         self.refuted.retain(|failed, _| *failed <= size);
@@ -208,7 +208,7 @@ mod tests {
         assert!(evidence.is_open(576, 1));
         evidence.prove(1340);
         assert_eq!((evidence.failed(), evidence.refutations()), (Some(1360), 0));
-        assert!(evidence.forgive_above(1340));
+        assert!(evidence.forget_failures_above(1340));
         assert_eq!(evidence.failed(), None);
     }
 

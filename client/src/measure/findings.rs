@@ -11,7 +11,7 @@ use super::evidence::Evidence;
 use super::exchange::ConnectionSummary;
 use super::hello::Answer;
 use super::report::LimitedBy;
-use super::run::{BatchLimits, Outcome, Probe, Spent, Transport, run};
+use super::run::{BatchLimits, Outcome, Probe, Transport, Usage, run};
 use super::search::{FAILURES_NEEDED_DOWN, FAILURES_NEEDED_UP, SYN_TIMEOUT};
 use super::up::{Up, UpEnding, UpOutcome};
 
@@ -80,7 +80,7 @@ pub(super) struct Findings {
     /// The search ran out of time or of connections.
     pub(super) cut_short: bool,
     /// The connections and bytes that the search used.
-    pub(super) spent: Spent,
+    pub(super) spent: Usage,
     /// The duration of the search.
     pub(super) took: Duration,
 }
@@ -166,7 +166,7 @@ impl Findings {
             DownEnding::Hole | DownEnding::Silent => self.down.miss(announced, outcome.strict),
             DownEnding::Short if outcome.masked.is_none() => {
                 let largest = outcome.largest.unwrap_or_else(|| base(subject.ipv6));
-                self.healed |= self.down.forgive_above(largest) || outcome.healed;
+                self.healed |= self.down.forget_failures_above(largest) || outcome.healed;
                 self.down.limit_to(largest, LimitedBy::Flight);
             }
             DownEnding::Full | DownEnding::Short | DownEnding::Unclear => {}
@@ -194,7 +194,7 @@ pub(super) fn confirm<T: Transport>(
     subject: &Subject,
     first: &Findings,
     on_progress: &dyn Fn(Stage),
-) -> (Option<Second>, Spent) {
+) -> (Option<Second>, Usage) {
     on_progress(Stage::Confirming);
     let mut findings = Findings { rtt: first.rtt, answers_after: first.answers_after, ..Findings::default() };
     let name = subject.name.as_deref();
@@ -228,8 +228,8 @@ pub(super) fn confirm<T: Transport>(
 }
 
 /// Whether a server answers a small hello.
-pub(super) fn answers<T: Transport>(transport: &mut T, subject: &Subject) -> (bool, Spent) {
-    let mut spent = Spent::default();
+pub(super) fn answers<T: Transport>(transport: &mut T, subject: &Subject) -> (bool, Usage) {
+    let mut spent = Usage::default();
     let hello = || {
         let down = Down::new(subject.ipv6, subject.name.as_deref(), base(subject.ipv6), false);
         Probe::Down(Box::new(down))

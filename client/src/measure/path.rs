@@ -100,7 +100,7 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, on_progress: &(dyn Fn(Stage)
     if let Some(learnt) = facts.learnt {
         findings.up.limit_to(learnt, LimitedBy::Learnt);
     }
-    ask_others(job, &subject, &choice, &mut findings, &mut facts, stop, on_progress);
+    try_others(job, &subject, &choice, &mut findings, &mut facts, stop, on_progress);
     let left = whole.saturating_sub(begun.elapsed());
     let udp = if job.udp && findings.tls && left > Duration::from_secs(2) {
         quic::measure(choice.to, link, findings.rtt, stop).ok().flatten()
@@ -200,7 +200,7 @@ fn only_transfers(job: &Job, subject: &Subject, sockets: &mut Sockets<'_>, begun
 /// Contacts the second server. If the first one is silent, it shows whether any server answers; if
 /// the path is narrow, whether it ends there as well. Also finds out whether a firewall of this
 /// host is the cause.
-fn ask_others(
+fn try_others(
     job: &Job,
     subject: &Subject,
     choice: &Choice,

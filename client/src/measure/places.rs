@@ -135,19 +135,19 @@ pub(super) async fn from_network(
         }
     }
     if let Some(backend) = backend {
-        report.judged_from_host = Some(opens_for_it(backend));
-        borrow(&mut report, host);
+        report.judged_from_host = Some(host_connections_note(backend));
+        copy_sizes(&mut report, host);
     }
     report
 }
 
-fn opens_for_it(backend: RootlessBackend) -> String {
+fn host_connections_note(backend: RootlessBackend) -> String {
     format!("{} opens the connections on the host, so the host's measurement is theirs", backend.as_str())
 }
 
 /// Copies the sizes of the host's measurement, for a place whose connections a program of the host
 /// opens.
-fn borrow(report: &mut PlaceReport, host: &PlaceReport) {
+fn copy_sizes(report: &mut PlaceReport, host: &PlaceReport) {
     for path in &mut report.paths {
         let Some(known) = host.paths.iter().rfind(|known| known.family == path.family) else { continue };
         let verdict = if path.verdict == Code::ContainerCut { path.verdict } else { known.verdict };

@@ -138,7 +138,7 @@ struct Running<S> {
 
 /// The connections and bytes used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Spent {
+pub(super) struct Usage {
     /// Connections that were opened.
     pub(super) connections: u32,
     /// Bytes that were written.
@@ -159,7 +159,7 @@ pub(super) fn run<T: Transport>(
     transport: &mut T,
     batch: Vec<Probe>,
     limits: BatchLimits,
-    spent: &mut Spent,
+    spent: &mut Usage,
     enough: impl Fn(&[Progress<'_>], Duration) -> bool,
 ) -> Vec<Outcome> {
     let begun = transport.now();
@@ -196,7 +196,7 @@ pub(super) fn run<T: Transport>(
     running.into_iter().map(close).collect()
 }
 
-fn open<T: Transport>(transport: &mut T, mut probe: Probe, spent: &mut Spent) -> Running<T::Socket> {
+fn open<T: Transport>(transport: &mut T, mut probe: Probe, spent: &mut Usage) -> Running<T::Socket> {
     let now = transport.now();
     probe.exchange_mut().opened_at = now;
     spent.connections += 1;
@@ -209,7 +209,7 @@ fn open<T: Transport>(transport: &mut T, mut probe: Probe, spent: &mut Spent) ->
     }
 }
 
-fn observe<T: Transport>(transport: &mut T, one: &mut Running<T::Socket>, received: &mut Vec<u8>, spent: &mut Spent) {
+fn observe<T: Transport>(transport: &mut T, one: &mut Running<T::Socket>, received: &mut Vec<u8>, spent: &mut Usage) {
     let Some(socket) = &mut one.socket else { return };
     received.clear();
     let seen = transport.observe(socket, received);

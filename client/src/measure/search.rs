@@ -82,7 +82,7 @@ pub(super) fn search<T: Transport>(
         tied: false,
     };
     search.go();
-    search.findings.took = search.lasted();
+    search.findings.took = search.elapsed();
     search.findings
 }
 
@@ -103,13 +103,13 @@ impl<T: Transport> Search<'_, T> {
         if !self.findings.connected || self.findings.not_tls {
             return;
         }
-        if !self.findings.tls && !self.findings.alert && !self.answers_at_all() {
+        if !self.findings.tls && !self.findings.alert && !self.answers_without_name() {
             return;
         }
         self.train_again(first);
         self.narrow();
         self.probe_boundary();
-        self.settle_contradictions();
+        self.retry_contradictions();
     }
 
     fn base(&self) -> u16 {
@@ -120,7 +120,7 @@ impl<T: Transport> Search<'_, T> {
         self.subject.name.as_deref()
     }
 
-    fn lasted(&self) -> Duration {
+    fn elapsed(&self) -> Duration {
         self.transport.now().saturating_sub(self.begun)
     }
 
@@ -130,7 +130,7 @@ impl<T: Transport> Search<'_, T> {
         let room = self.findings.spent.connections + connections <= self.budget.connections;
         // A server that resets two hellos after it has answered some seems to limit their rate.
         let welcome = !self.findings.tls || self.findings.resets < 2;
-        let may = room && welcome && self.lasted() < self.budget.last_begin && !self.transport.is_stopped();
+        let may = room && welcome && self.elapsed() < self.budget.last_begin && !self.transport.is_stopped();
         self.findings.cut_short |= !may;
         may
     }
@@ -158,7 +158,7 @@ impl<T: Transport> Search<'_, T> {
         stragglers: Option<Duration>,
         enough: impl Fn(&[Progress<'_>], Duration) -> bool,
     ) -> Vec<Outcome> {
-        let left = self.budget.end.saturating_sub(self.lasted());
+        let left = self.budget.end.saturating_sub(self.elapsed());
         let limits = BatchLimits { limit: limit.min(left), stragglers };
         debug_assert!(batch.len() <= MAX_CONNECTIONS);
         let big: Vec<bool> = batch.iter().map(|probe| matches!(probe, Probe::Down(down) if down.is_padded())).collect();
@@ -225,7 +225,7 @@ impl<T: Transport> Search<'_, T> {
 
     /// No hello was answered: tries one without the name. Returns whether the direction up can
     /// still be measured.
-    fn answers_at_all(&mut self) -> bool {
+    fn answers_without_name(&mut self) -> bool {
         if self.name().is_some() && self.may_begin(2) {
             let nameless = |ipv6, size| Probe::Down(Box::new(Down::new(ipv6, None, size, false)));
             let (ipv6, size) = (self.subject.ipv6, self.base());
@@ -293,7 +293,7 @@ impl<T: Transport> Search<'_, T> {
     /// without a proof costs the verdict.
     fn precision(&self) -> u16 {
         let (trips, beside) = LAST_ROUNDS;
-        let is_late = |rtt: Duration| rtt > LONG_RTT && self.lasted() + rtt * trips + beside > self.budget.last_begin;
+        let is_late = |rtt: Duration| rtt > LONG_RTT && self.elapsed() + rtt * trips + beside > self.budget.last_begin;
         if self.findings.min_rtt.is_some_and(is_late) { 8 } else { 1 }
     }
 
@@ -381,7 +381,7 @@ impl<T: Transport> Search<'_, T> {
 
     /// A size failed strictly on one connection and passed on another: by accident, or because the
     /// paths differ. Tries it again.
-    fn settle_contradictions(&mut self) {
+    fn retry_contradictions(&mut self) {
         let (up, down) =
             (self.findings.up.contradicted(), self.findings.down.contradicted().filter(|_| self.findings.tls));
         if (up.is_none() && down.is_none()) || !self.may_begin(8) {

@@ -10,7 +10,7 @@ use super::hello::{Answer, hello};
 use super::path::Job;
 use super::places::measure_inside;
 use super::report::{PlaceReport, TransferReport};
-use super::run::{BatchLimits, Outcome, Probe, Spent, Transport, run};
+use super::run::{BatchLimits, Outcome, Probe, Transport, Usage, run};
 use super::{Plan, ProgressCallback, jobs, link_to, resolve, run_jobs};
 
 /// The padding that makes a hello of 2.9 kB. Every TLS stack that was tried accepts one of 14 kB.
@@ -73,7 +73,7 @@ pub(super) fn transfer<T: Transport>(
     ipv6: bool,
     name: Option<&str>,
     padding: u16,
-    spent: &mut Spent,
+    spent: &mut Usage,
 ) -> TransferReport {
     let batch = (0..COUNT).map(|_| Probe::Transfer(Box::new(Transfer::new(ipv6, name, padding)))).collect();
     let outcomes = run(transport, batch, BatchLimits { limit: LIMIT, stragglers: None }, spent, |_, _| false);

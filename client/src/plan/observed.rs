@@ -53,11 +53,11 @@ impl Observed {
     /// Reads all listings and looks the images up, concurrently.
     pub async fn of(podman: &impl Podman, images: BTreeSet<String>) -> Result<Self> {
         let listings = try_join4(podman.networks(), podman.volumes(), podman.pods(), podman.containers());
-        let look = |image: String| async move {
+        let inspect = |image: String| async move {
             let there = podman.image_exists(&image).await?;
             Ok(there.then_some(image))
         };
-        let (listed, images) = try_join(listings, try_join_all(images.into_iter().map(look))).await?;
+        let (listed, images) = try_join(listings, try_join_all(images.into_iter().map(inspect))).await?;
         let (networks, volumes, pods, containers) = listed;
         Ok(Self {
             networks,
@@ -79,12 +79,12 @@ impl Observed {
         if reset != NetworkReset::AskedFor && observed.is_as_wanted(desired) {
             return Ok(observed);
         }
-        let look = |image: String| async move {
+        let inspect = |image: String| async move {
             let there = podman.image_exists(&image).await?;
             Ok(there.then_some(image))
         };
         observed.look_at_paths(desired);
-        let images = try_join_all(desired.images().into_iter().map(look));
+        let images = try_join_all(desired.images().into_iter().map(inspect));
         let (volumes, images) = try_join(podman.volumes(), images).await?;
         observed.volumes = volumes.into_iter().collect();
         observed.images = images.into_iter().flatten().collect();
@@ -112,7 +112,7 @@ impl Observed {
             .launches
             .iter()
             .filter(|launch| self.container(&launch.container.name).is_some_and(|found| is_ours(&found.labels)));
-        let look = |launch| async move {
+        let inspect = |launch| async move {
             let expected = desired.expected(launch);
             let name = launch.container.name.clone();
             let inspection = match Inspection::at(podman, &expected).await {
@@ -125,11 +125,11 @@ impl Observed {
                 .any(|one| one.setting.controller().is_some());
             Ok((name, Some(inspection), excusable))
         };
-        let looked = try_join_all(ours.map(look)).await?;
-        if looked.iter().any(|(_, _, excusable)| *excusable) {
+        let inspected = try_join_all(ours.map(inspect)).await?;
+        if inspected.iter().any(|(_, _, excusable)| *excusable) {
             self.facts = Some(podman.host_facts().await?);
         }
-        for (name, inspection, _) in looked {
+        for (name, inspection, _) in inspected {
             match inspection {
                 Some(inspection) => drop(self.details.insert(name, inspection)),
                 None => self.containers.retain(|container| container.name != name),

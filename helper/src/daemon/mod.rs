@@ -219,7 +219,7 @@ impl Running {
             self.notify_ready(&mut readiness);
             // Signals are sent by another task, so a bus that does not read cannot block this loop.
             self.reconcile_done.notify(usize::MAX);
-            if watchdog.beats(Instant::now()) {
+            if watchdog.is_due(Instant::now()) {
                 self.notify(&[NotifyState::Watchdog]);
             }
             event_backoff.hit(Instant::now());

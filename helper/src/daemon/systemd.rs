@@ -64,12 +64,12 @@ impl Watchdog {
     }
 
     /// Whether a notification is due. If so, schedules the next one.
-    pub(super) fn beats(&mut self, now: Instant) -> bool {
-        let is_due = self.next.is_some_and(|next| next <= now);
-        if is_due {
+    pub(super) fn is_due(&mut self, now: Instant) -> bool {
+        let due = self.next.is_some_and(|next| next <= now);
+        if due {
             self.next = self.every.and_then(|every| now.checked_add(every));
         }
-        is_due
+        due
     }
 }
 
@@ -127,10 +127,10 @@ mod tests {
     fn the_watchdog_is_notified_twice_per_timeout() {
         let now = Instant::now();
         let mut watchdog = Watchdog::new(Some(TIMEOUT), now);
-        assert!(!watchdog.beats(now));
+        assert!(!watchdog.is_due(now));
         assert_eq!(watchdog.wait(now), Some(TIMEOUT / 2));
-        assert!(watchdog.beats(now + TIMEOUT / 2));
-        assert!(!watchdog.beats(now + TIMEOUT / 2), "once");
+        assert!(watchdog.is_due(now + TIMEOUT / 2));
+        assert!(!watchdog.is_due(now + TIMEOUT / 2), "once");
         assert_eq!(watchdog.wait(now + TIMEOUT / 2), Some(TIMEOUT / 2));
     }
 
@@ -138,15 +138,15 @@ mod tests {
     fn a_late_watchdog_notification_is_not_repeated() {
         let now = Instant::now();
         let mut watchdog = Watchdog::new(Some(TIMEOUT), now);
-        assert!(watchdog.beats(now + TIMEOUT * 10));
-        assert!(!watchdog.beats(now + TIMEOUT * 10));
+        assert!(watchdog.is_due(now + TIMEOUT * 10));
+        assert!(!watchdog.is_due(now + TIMEOUT * 10));
     }
 
     #[test]
     fn without_a_watchdog_nothing_is_ever_due() {
         let now = Instant::now();
         let mut watchdog = Watchdog::new(None, now);
-        assert_eq!((watchdog.wait(now), watchdog.beats(now + TIMEOUT)), (None, false));
+        assert_eq!((watchdog.wait(now), watchdog.is_due(now + TIMEOUT)), (None, false));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::write::NotWritten;
 use crate::command::Context;
 use crate::config::{DEFAULTS, Loaded, Source};
 use crate::error::{Exit, Failure, Report};
-use crate::execute::{interrupted, unless};
+use crate::execute::{interrupted, interruptible};
 use crate::file::{self, Links, Owner};
 use crate::terminal::{Answer, Consent, ask};
 
@@ -81,7 +81,7 @@ async fn edited(
             Err(problems) => problems.refuse_unknown_keys().render(&mut anstream::stderr())?,
         }
         // Once `interrupted` was polled, Ctrl-C no longer ends the process by itself.
-        let answered = unless(pin!(interrupted()), ask("Edit it again?", Consent::Asked)).await;
+        let answered = interruptible(pin!(interrupted()), ask("Edit it again?", Consent::Asked)).await;
         let interrupted = answered.is_err();
         if interrupted || answered?? != Answer::Yes {
             let (path, draft) = (path.to_owned(), keep(draft, path)?);

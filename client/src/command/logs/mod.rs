@@ -74,7 +74,7 @@ fn moment(text: &str) -> Result<String, String> {
 pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config()?;
     let mut interrupt = std::pin::pin!(execute::interrupted());
-    execute::unless(interrupt.as_mut(), logs(&args, &loaded.config)).await?
+    execute::interruptible(interrupt.as_mut(), logs(&args, &loaded.config)).await?
 }
 
 async fn logs(args: &Args, config: &Config) -> Result<Exit, Failure> {

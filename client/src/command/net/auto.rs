@@ -157,7 +157,7 @@ async fn attempt(
         let report = measure::check(&plan, progress.callback()).await;
         (plan, report)
     };
-    let measured_now = execute::unless(interrupt.as_mut(), measuring).await;
+    let measured_now = execute::interruptible(interrupt.as_mut(), measuring).await;
     progress.end();
     let (plan, report) = measured_now?;
     let link = measured(&report, &clamp.target)?;
@@ -174,7 +174,7 @@ async fn attempt(
     super::print_outcome(&wanted, changed, &helper.status().await)?;
     let before = Before { plan: Plan { proof: false, ..plan }, trials: Trial::all(&report.places) };
     let progress = Progress::new("making the same transfers again");
-    let proof = execute::unless(interrupt, before.again(helper, &progress.callback())).await;
+    let proof = execute::interruptible(interrupt, before.again(helper, &progress.callback())).await;
     progress.end();
     Ok(Outcome { changed: changed || lifted, report, remedy: found, proof: Some(proof??) })
 }

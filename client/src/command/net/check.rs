@@ -51,7 +51,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let mut interrupt = pin!(execute::interrupted());
     let progress = Progress::new("finding the services' networks");
     let checking = async { measure::check(&subject.plan(!args.no_proof).await, progress.callback()).await };
-    let report = execute::unless(interrupt.as_mut(), checking).await;
+    let report = execute::interruptible(interrupt.as_mut(), checking).await;
     progress.end();
     let report = report?;
     memory::remember(context.environment.state_folder().as_deref(), &report);

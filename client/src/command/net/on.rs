@@ -72,7 +72,7 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
         let lock = lock(context).map_err(|busy| busy.to_string())?;
         Before::make(&subject, progress.callback()).await.map(|before| (before, lock))
     };
-    let before = execute::unless(interrupt.as_mut(), preparing).await;
+    let before = execute::interruptible(interrupt.as_mut(), preparing).await;
     progress.end();
     let before = before?;
     let back = restoring_change(&status, &target, args.any_link);
@@ -81,7 +81,7 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
     let proof = match &before {
         Ok((before, _lock)) => {
             let progress = Progress::new("making the same transfers again");
-            let proof = execute::unless(interrupt, before.again(&helper, &progress.callback())).await;
+            let proof = execute::interruptible(interrupt, before.again(&helper, &progress.callback())).await;
             progress.end();
             match proof {
                 Ok(proof) => proof?,

@@ -94,9 +94,9 @@ impl Clamp<'_> {
 
     /// Whether the start would offer a clamp because of an inference only. Then nothing was
     /// measured from the services' network, and the helper has no clamp for it.
-    pub(super) async fn is_doubtful(&self) -> bool {
+    pub(super) async fn is_unconfirmed(&self) -> bool {
         let Advice::Clamp(narrow) = self.advice() else { return false };
-        narrow.is_inferred() && !look().await.is_ok_and(|(_, status)| narrow.is_cured(&status))
+        narrow.is_inferred() && !read_status().await.is_ok_and(|(_, status)| narrow.is_cured(&status))
     }
 
     /// Prints what a start would ask, note or require, for `--dry-run`. It does not call the
@@ -141,7 +141,7 @@ impl Clamp<'_> {
         narrow: &Narrow,
         mut interrupt: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Settled, Failure> {
-        let (helper, status) = match execute::unless(interrupt.as_mut(), look()).await? {
+        let (helper, status) = match execute::interruptible(interrupt.as_mut(), read_status()).await? {
             Ok(found) => found,
             Err(error) => {
                 let absent = format!("it cannot be clamped: {error}");
@@ -151,7 +151,7 @@ impl Clamp<'_> {
         if narrow.is_cured(&status) {
             return Ok(Settled::Unchanged);
         }
-        match execute::unless(interrupt.as_mut(), ask(&narrow.question(), self.consent)).await?? {
+        match execute::interruptible(interrupt.as_mut(), ask(&narrow.question(), self.consent)).await?? {
             Answer::Yes => {}
             Answer::No => return print_unchanged(&with_cure(vec![narrow.cure_by_clamp()], narrow)),
             Answer::NoTerminal => {
@@ -161,7 +161,7 @@ impl Clamp<'_> {
         match turn_on(&helper, narrow).await {
             Ok(settled) => {
                 // The clamp is on. Its status is needed only for the message.
-                if let Ok(status) = settled.unless(interrupt, helper.status()).await? {
+                if let Ok(status) = settled.interruptible(interrupt, helper.status()).await? {
                     settled.print(narrow, &status)?;
                 }
                 Ok(settled)
@@ -204,12 +204,12 @@ impl Settled {
     }
 
     /// The result of `work`, or the error of an interrupt with that note.
-    async fn unless<T>(
+    async fn interruptible<T>(
         &self,
         interrupt: Pin<&mut impl Future<Output = ()>>,
         work: impl Future<Output = T>,
     ) -> Result<T, Failure> {
-        execute::unless(interrupt, work).await.or_else(|interrupted| self.before(interrupted.into()))
+        execute::interruptible(interrupt, work).await.or_else(|interrupted| self.before(interrupted.into()))
     }
 
     fn print(&self, narrow: &Narrow, status: &Status) -> io::Result<()> {
@@ -220,12 +220,12 @@ impl Settled {
 /// Sets the clamp, or fails with the reason that this is impossible.
 async fn require(narrow: &Narrow, mut interrupt: Pin<&mut impl Future<Output = ()>>) -> Result<Settled, Failure> {
     let refused = |cause| Unmet::Refused { link: narrow.egress.link.clone(), cause };
-    let (helper, status) = execute::unless(interrupt.as_mut(), look()).await?.map_err(refused)?;
+    let (helper, status) = execute::interruptible(interrupt.as_mut(), read_status()).await?.map_err(refused)?;
     if narrow.is_cured(&status) {
         return Ok(Settled::Unchanged);
     }
     let settled = turn_on(&helper, narrow).await.map_err(refused)?;
-    let status = settled.unless(interrupt, helper.status()).await?.map_err(refused)?;
+    let status = settled.interruptible(interrupt, helper.status()).await?.map_err(refused)?;
     settled.print(narrow, &status)?;
     if narrow.is_cured(&status) {
         Ok(settled)
@@ -234,7 +234,7 @@ async fn require(narrow: &Narrow, mut interrupt: Pin<&mut impl Future<Output = (
     }
 }
 
-async fn look() -> Result<(HelperLink, Status), HelperError> {
+async fn read_status() -> Result<(HelperLink, Status), HelperError> {
     let helper = HelperLink::connect().await?;
     let status = helper.status().await?;
     Ok((helper, status))

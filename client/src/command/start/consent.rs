@@ -28,7 +28,7 @@ impl Report for Unconfirmed {
 /// Returns whether to go on.
 ///
 /// `conflict` is the error to return if the user cannot be asked about the network.
-pub(super) async fn agree(plan: &Plan, consent: Consent, conflict: Option<Conflict>) -> Result<bool, Failure> {
+pub(super) async fn confirm(plan: &Plan, consent: Consent, conflict: Option<Conflict>) -> Result<bool, Failure> {
     let asked = plan.needs_consent();
     if asked.is_empty() {
         print_replaced(plan)?;

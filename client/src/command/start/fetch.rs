@@ -24,12 +24,12 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let services = plan::chosen(config, &args.services, false)?;
     let images: BTreeSet<String> = services.iter().map(|(_, service)| service.image.to_string()).collect();
-    let look = async {
+    let reading = async {
         let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
         let observed = Observed::of(&connection.podman, images.clone()).await?;
         Ok::<_, Failure>((connection, observed))
     };
-    let (connection, observed) = execute::unless(interrupt.as_mut(), look).await??;
+    let (connection, observed) = execute::interruptible(interrupt.as_mut(), reading).await??;
     let wanted = services.iter().map(|(name, service)| (name.to_string(), service.image.to_string()));
     let plan = pulls(wanted, &observed.images);
     if args.dry_run {

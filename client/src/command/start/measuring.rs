@@ -136,7 +136,7 @@ impl Measuring {
         mut self,
         interrupt: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<Option<Known>, Interrupted> {
-        execute::unless(interrupt, self.finish()).await?;
+        execute::interruptible(interrupt, self.finish()).await?;
         Ok(self.known)
     }
 

@@ -24,7 +24,7 @@ use crate::plan;
 use crate::terminal::Consent;
 
 use clamp::Clamp;
-use consent::agree;
+use consent::confirm;
 use measuring::Measuring;
 use offer::Offer;
 pub(super) use prepare::host_context;
@@ -85,12 +85,12 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     } else {
         Measuring::begin(context, &loaded.config, &services)
     };
-    let prepared = execute::unless(interrupt.as_mut(), prepare(&args, context, &loaded)).await??;
+    let prepared = execute::interruptible(interrupt.as_mut(), prepare(&args, context, &loaded)).await??;
     let Prepared { connection, mut plan, launches, secrets, facts, dns_servers, conflict } = prepared;
     let cli = &loaded.config.cli;
     let consent = Consent::from_switches(args.yes, cli.auto_confirm);
     let policy = loaded.config.runtime.network.mss_clamp;
-    let stale_clamp = execute::unless(interrupt.as_mut(), measuring.stale_clamp()).await?;
+    let stale_clamp = execute::interruptible(interrupt.as_mut(), measuring.stale_clamp()).await?;
     clamp::print_stale_clamp(stale_clamp.as_ref())?;
     let clamp = Clamp { policy, facts: &facts, launches: &launches, consent, known: None };
     if args.dry_run {
@@ -98,7 +98,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
         print::plan(&plan, args.json)?;
         return Ok(Exit::Done);
     }
-    if !execute::unless(interrupt.as_mut(), agree(&plan, consent, conflict)).await?? {
+    if !execute::interruptible(interrupt.as_mut(), confirm(&plan, consent, conflict)).await?? {
         return Ok(Exit::Done);
     }
     if !plan.is_empty() {
@@ -128,7 +128,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     }
     let network = &loaded.config.runtime.network;
     let names = names::check(podman, &plan, &launches, &dns_servers, &network.dns_servers, &facts);
-    let names = execute::unless(interrupt, names).await;
+    let names = execute::interruptible(interrupt, names).await;
     outcome.warnings.extend(names.as_ref().ok().cloned().flatten());
     print::outcome(&plan, &launches, &outcome, took, args.json)?;
     // The services run: Ctrl-C here ends only the check of names.

@@ -48,7 +48,7 @@ impl<'a> Offer<'a> {
     ) -> Result<(), Failure> {
         let Some(measuring) = self.measuring.take() else { return Ok(()) };
         let mut clamp = self.clamp.with_measurement(measuring.end(interrupt.as_mut()).await?);
-        if execute::unless(interrupt.as_mut(), clamp.is_doubtful()).await? {
+        if execute::interruptible(interrupt.as_mut(), clamp.is_unconfirmed()).await? {
             clamp = clamp.with_measurement(again().end(interrupt.as_mut()).await?);
         }
         self.settled.replace(clamp.settle(self.work, interrupt).await?);

@@ -64,16 +64,16 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config()?;
     let mut interrupt = std::pin::pin!(execute::interrupted());
     let folder = context.environment.state_folder();
-    execute::unless(interrupt.as_mut(), status(&args, &loaded.config, folder.as_deref())).await?
+    execute::interruptible(interrupt.as_mut(), status(&args, &loaded.config, folder.as_deref())).await?
 }
 
 async fn status(args: &Args, config: &Config, folder: Option<&Path>) -> Result<Exit, Failure> {
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
-    let look = async || look(&connection, config, &args.services, folder).await;
+    let read = async || read_rows(&connection, config, &args.services, folder).await;
     if let Some(interval) = args.watch {
-        watch::watch(interval, args, look).await?;
+        watch::watch(interval, args, read).await?;
     } else {
-        print(&look().await?, args)?;
+        print(&read().await?, args)?;
     }
     Ok(Exit::Done)
 }
@@ -104,7 +104,7 @@ fn document(rows: &[Row]) -> Value {
 }
 
 /// Reads the state of the named services once; of all if none is named.
-async fn look(
+async fn read_rows(
     connection: &Connection,
     config: &Config,
     names: &[String],

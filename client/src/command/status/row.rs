@@ -34,7 +34,7 @@ pub(super) struct Row {
 
 impl Row {
     /// Whether it runs and fails its health check.
-    pub(super) fn is_unwell(&self) -> bool {
+    pub(super) fn is_unhealthy(&self) -> bool {
         self.health.as_ref().is_some_and(|(_, outcome)| !outcome.as_ref().is_ok_and(|answer| answer.healthy))
     }
 
@@ -155,7 +155,7 @@ pub(super) fn next(rows: &[Row], named: &[String]) -> Option<String> {
     if rows.iter().any(|row| row.state.has_failed()) {
         return Some("airpods doctor".to_owned());
     }
-    if let Some(row) = first(Row::is_unwell) {
+    if let Some(row) = first(Row::is_unhealthy) {
         return Some(format!("airpods logs {}", row.service));
     }
     if let Some(stale_clamp) = rows.iter().find_map(|row| row.stale_clamp.as_ref()) {

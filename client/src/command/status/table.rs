@@ -102,7 +102,7 @@ fn cells(row: &Row) -> [Cell; 5] {
         Cell::new(row.state.word(), broken(row.state.has_failed())),
         Cell::new(&uptime, Tone::Plain),
         Cell::new(&row.path(), if row.may_hang() { Tone::Doubtful } else { Tone::Plain }),
-        Cell::new(&row.info(), broken(row.state.has_failed() || row.is_unwell())),
+        Cell::new(&row.info(), broken(row.state.has_failed() || row.is_unhealthy())),
     ]
 }
 

@@ -15,16 +15,16 @@ use crate::terminal::{self, print_json_line};
 pub(super) async fn watch(
     interval: Duration,
     args: &Args,
-    look: impl AsyncFn() -> Result<Vec<Row>, Failure>,
+    read: impl AsyncFn() -> Result<Vec<Row>, Failure>,
 ) -> Result<(), Failure> {
     let dumb = std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb");
     if args.json || dumb || !io::stdout().is_terminal() {
-        return watch_in_a_row(interval, args, look).await;
+        return watch_in_a_row(interval, args, read).await;
     }
     let mut resized = signal(SignalKind::window_change())?;
     let mut screen = Screen::open(format!("every {} s, Ctrl-C ends", interval.as_secs_f64()), &args.services)?;
     loop {
-        screen.show(look().await?)?;
+        screen.show(read().await?)?;
         let pause = tokio::time::sleep(interval);
         tokio::pin!(pause);
         loop {
@@ -39,11 +39,11 @@ pub(super) async fn watch(
 async fn watch_in_a_row(
     interval: Duration,
     args: &Args,
-    look: impl AsyncFn() -> Result<Vec<Row>, Failure>,
+    read: impl AsyncFn() -> Result<Vec<Row>, Failure>,
 ) -> Result<(), Failure> {
     let mut first = true;
     loop {
-        let rows = look().await?;
+        let rows = read().await?;
         if args.json {
             print_json_line(&document(&rows))?;
         } else {

@@ -37,7 +37,7 @@ impl Gate for Watched<'_> {
             return Ok(());
         }
         // Behaves like a question without an answer.
-        unless(std::pin::pin!(interrupt), pending()).await
+        interruptible(std::pin::pin!(interrupt), pending()).await
     }
 }
 

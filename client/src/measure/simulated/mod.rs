@@ -14,7 +14,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 pub(super) use faults::Faults;
-use tcp::{Flying, Receiver, Sender};
+use tcp::{InFlight, Receiver, Sender};
 
 use super::exchange::{Moment, Observation, Opening, fixed_headers};
 use super::run::Transport;
@@ -29,7 +29,7 @@ const SYNS: [Duration; 4] = [Duration::ZERO, Duration::from_secs(1), Duration::f
 enum Event {
     Connected,
     /// A segment arrives at the server (`true`) or at us.
-    Segment(bool, Flying),
+    Segment(bool, InFlight),
     /// An acknowledgement of our data (`true`) or the server's: the cumulative number, and the SACK
     /// blocks.
     Acked(bool, u64, Vec<(u64, u64)>),
@@ -124,7 +124,7 @@ impl SimulatedPath {
     }
 
     /// Sends segments with data over the path.
-    fn send(&mut self, connection: usize, up: bool, segments: Vec<Flying>) {
+    fn send(&mut self, connection: usize, up: bool, segments: Vec<InFlight>) {
         for segment in segments {
             let blocks = if up { self.connections[connection].ours.blocks } else { 0 };
             let size = segment.length + self.faults.headers() + blocks;
@@ -204,7 +204,7 @@ impl SimulatedPath {
         if ours { &mut one.ours } else { &mut one.theirs }
     }
 
-    fn arrive(&mut self, connection: usize, up: bool, segment: Flying) {
+    fn arrive(&mut self, connection: usize, up: bool, segment: InFlight) {
         let one = &mut self.connections[connection];
         let receiver = if up { &mut one.arrived } else { &mut one.received };
         receiver.take(segment);

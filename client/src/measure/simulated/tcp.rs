@@ -18,7 +18,7 @@ struct Segment {
 
 /// A segment on its way.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Flying {
+pub(super) struct InFlight {
     pub(super) start: u64,
     pub(super) length: u16,
 }
@@ -73,13 +73,13 @@ impl Sender {
     }
 
     /// Writes bytes, which leave at once.
-    pub(super) fn write(&mut self, length: usize, now: Duration) -> Vec<Flying> {
+    pub(super) fn write(&mut self, length: usize, now: Duration) -> Vec<InFlight> {
         let (mut left, mut out) = (length, Vec::new());
         while left > 0 {
             let length = u16::try_from(left.min(usize::from(self.mss - self.blocks))).unwrap();
             let segment =
                 Segment { start: self.next, length, sacked: false, sent_at: now, times: 1, rack_retransmitted: false };
-            out.push(Flying { start: segment.start, length });
+            out.push(InFlight { start: segment.start, length });
             self.next += u64::from(length);
             self.queue.push(segment);
             left -= usize::from(length);
@@ -116,7 +116,7 @@ impl Sender {
     }
 
     /// RACK: segments that were sent before one that arrived count as lost.
-    pub(super) fn rack_retransmit(&mut self, now: Duration) -> Vec<Flying> {
+    pub(super) fn rack_retransmit(&mut self, now: Duration) -> Vec<InFlight> {
         self.rack_timer = None;
         let latest = self.queue.iter().filter(|segment| segment.sacked).map(|segment| segment.sent_at).max();
         let mut out = Vec::new();
@@ -133,7 +133,7 @@ impl Sender {
     }
 
     /// The timer has run out.
-    pub(super) fn expire(&mut self, now: Duration) -> Vec<Flying> {
+    pub(super) fn expire(&mut self, now: Duration) -> Vec<InFlight> {
         self.retransmits = self.retransmits.saturating_add(1);
         if self.probes && self.retransmits >= 3 {
             self.mss = self.mss.min(1024 - 52);
@@ -152,7 +152,7 @@ impl Sender {
 
     /// Retransmits a segment: cut, if it is too large by now; merged with those behind it, if it is
     /// small.
-    fn again(&mut self, at: usize, now: Duration, rack_retransmitted: bool) -> Vec<Flying> {
+    fn again(&mut self, at: usize, now: Duration, rack_retransmitted: bool) -> Vec<InFlight> {
         let most = self.mss - self.blocks;
         while self.queue[at].length > most {
             let mut rest = self.queue[at].clone();
@@ -174,12 +174,12 @@ impl Sender {
         segment.times += 1;
         self.sent_again += 1;
         self.segments += 1;
-        vec![Flying { start: segment.start, length: segment.length }]
+        vec![InFlight { start: segment.start, length: segment.length }]
     }
 
     /// The path MTU fell: everything that is too large is cut and retransmitted at once
     /// (`tcp_simple_retransmit`).
-    pub(super) fn shrink(&mut self, mss: u16, now: Duration) -> Vec<Flying> {
+    pub(super) fn shrink(&mut self, mss: u16, now: Duration) -> Vec<InFlight> {
         let before = self.mss;
         self.mss = before.min(mss);
         let mut out = Vec::new();
@@ -210,7 +210,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     /// Takes a segment. Returns the number of in-order bytes that it adds.
-    pub(super) fn take(&mut self, segment: Flying) -> u64 {
+    pub(super) fn take(&mut self, segment: InFlight) -> u64 {
         let before = self.next;
         let end = segment.start + u64::from(segment.length);
         self.segments += 1;

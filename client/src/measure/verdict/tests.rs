@@ -140,7 +140,7 @@ fn sizes_are_judged_by_the_end_of_the_path_and_by_other_connections() {
     let mut one_way = measured(1380, 1380, 1381);
     one_way.down.limit_to(1380, LimitedBy::Flight);
     (0..FAILURES_NEEDED_UP).for_each(|_| one_way.up.miss(1381, true));
-    one_way.down.forgive_above(1380);
+    one_way.down.forget_failures_above(1380);
     let cases = [
         (measured(1500, 1500, 1500), facts.clone(), Code::Fine),
         (measured(1300, 1500, 1500), facts.clone(), Code::PathNarrow),

@@ -87,8 +87,8 @@ impl Simulated {
         self.read_calls.borrow().clone()
     }
 
-    fn look(&self, look: ReadCall) {
-        self.read_calls.borrow_mut().push(look);
+    fn record(&self, record: ReadCall) {
+        self.read_calls.borrow_mut().push(record);
     }
 
     /// The current content.
@@ -174,12 +174,12 @@ impl Podman for Simulated {
     }
 
     async fn host_facts(&self) -> Result<HostFacts> {
-        self.look(ReadCall::HostFacts);
+        self.record(ReadCall::HostFacts);
         Ok(self.facts.clone())
     }
 
     async fn image_exists(&self, image: &str) -> Result<bool> {
-        self.look(ReadCall::Image(image.into()));
+        self.record(ReadCall::Image(image.into()));
         let wanted = spelling::image(image, self.version);
         Ok(self.world.borrow().images.iter().any(|there| spelling::image(there, self.version) == wanted))
     }
@@ -206,7 +206,7 @@ impl Podman for Simulated {
     }
 
     async fn networks(&self) -> Result<Vec<Network>> {
-        self.look(ReadCall::Networks);
+        self.record(ReadCall::Networks);
         Ok(self.world.borrow().networks.values().cloned().collect())
     }
 
@@ -219,7 +219,7 @@ impl Podman for Simulated {
     }
 
     async fn volumes(&self) -> Result<Vec<String>> {
-        self.look(ReadCall::Volumes);
+        self.record(ReadCall::Volumes);
         Ok(self.world.borrow().volumes.iter().cloned().collect())
     }
 
@@ -236,7 +236,7 @@ impl Podman for Simulated {
     }
 
     async fn secrets(&self) -> Result<BTreeMap<String, String>> {
-        self.look(ReadCall::Secrets);
+        self.record(ReadCall::Secrets);
         Ok(self.world.borrow().secrets.clone())
     }
 
@@ -245,7 +245,7 @@ impl Podman for Simulated {
     }
 
     async fn pods(&self) -> Result<Vec<Pod>> {
-        self.look(ReadCall::Pods);
+        self.record(ReadCall::Pods);
         Ok(self.world.borrow().list_pods())
     }
 
@@ -262,12 +262,12 @@ impl Podman for Simulated {
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
-        self.look(ReadCall::Containers);
+        self.record(ReadCall::Containers);
         Ok(self.world.borrow().list_containers())
     }
 
     async fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
-        self.look(ReadCall::Inspect(name.into()));
+        self.record(ReadCall::Inspect(name.into()));
         let mut detail = self.world.borrow().inspect_container(name)?;
         let cpus = self.world.borrow().containers.get(name).and_then(|(spec, _)| spec.limits.cpus);
         spelling::respell(&mut detail, cpus, self.version);
@@ -303,7 +303,7 @@ impl Podman for Simulated {
     }
 
     async fn check_health(&self, name: &str) -> Result<bool> {
-        self.look(ReadCall::Health(name.into()));
+        self.record(ReadCall::Health(name.into()));
         let (spec, state) =
             self.world.borrow().containers.get(name).cloned().ok_or_else(|| missing("container", name))?;
         Ok(spec.health.is_some() && state == ContainerState::Running && !self.sick.borrow().contains(name))
