@@ -43,7 +43,7 @@ impl Clone {
         self.command("sh").args(["-uc", line]).output().unwrap()
     }
 
-    fn says(&self, line: &str) -> String {
+    fn output_of(&self, line: &str) -> String {
         let output = self.run(line);
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -69,10 +69,10 @@ impl Clone {
 #[test]
 fn a_version_is_set_in_every_file_that_has_it() {
     let clone = Clone::new();
-    let old = clone.says("packaging/version.sh");
+    let old = clone.output_of("packaging/version.sh");
     assert_eq!(old, env!("CARGO_PKG_VERSION"));
-    clone.says("packaging/version.sh 7.0.0 2031-02-03");
-    assert_eq!(clone.says("packaging/version.sh"), "7.0.0");
+    clone.output_of("packaging/version.sh 7.0.0 2031-02-03");
+    assert_eq!(clone.output_of("packaging/version.sh"), "7.0.0");
     assert!(clone.text("Cargo.toml").contains("\nversion = \"7.0.0\"\n"));
     for name in ["airpods", "airpods-dbus", "airpods-helper", "airpods-lab"] {
         assert!(clone.text("Cargo.lock").contains(&format!("name = \"{name}\"\nversion = \"7.0.0\"\n")), "{name}");
@@ -97,7 +97,7 @@ fn a_version_that_is_none_or_older_changes_nothing() {
     let clone = Clone::new();
     for wrong in ["x", "1.2", "1.2.3.4", "v1.2.3", "01.2.3", "0.0.1", "7.0.0 2031-13-01", "'7.0.0\n8.0.0'"] {
         assert!(!clone.run(&format!("packaging/version.sh {wrong}")).status.success(), "{wrong}");
-        assert_eq!(clone.says("git status --porcelain"), "", "{wrong}");
+        assert_eq!(clone.output_of("git status --porcelain"), "", "{wrong}");
     }
 }
 
@@ -106,17 +106,17 @@ fn a_release_has_sums_of_all_its_files_and_is_committed_only_when_asked_to() {
     let clone = Clone::new();
     let make = clone.fake_make("");
     let release = |more: &str| format!("VERSION=7.0.0 MAKE='{}' {more} packaging/release.sh", make.display());
-    let output = clone.says(&release(""));
+    let output = clone.output_of(&release(""));
     assert!(output.contains("git tag --annotate --message 'airpods 7.0.0' v7.0.0"), "{output}");
-    assert_eq!(clone.says("git log --format=%s"), "before");
-    clone.says("cd target/release-7.0.0 && sha256sum --check SHA256SUMS");
+    assert_eq!(clone.output_of("git log --format=%s"), "before");
+    clone.output_of("cd target/release-7.0.0 && sha256sum --check SHA256SUMS");
     let named = clone.text("target/release-7.0.0/SHA256SUMS").lines().count();
-    assert_eq!(clone.says("ls target/release-7.0.0 | wc --lines"), (named + 1).to_string());
+    assert_eq!(clone.output_of("ls target/release-7.0.0 | wc --lines"), (named + 1).to_string());
     assert!(!clone.run(&release("")).status.success(), "the tree has the version of the release before");
-    clone.says("git checkout --quiet .");
-    clone.says(&release("TAG=yes"));
-    assert_eq!(clone.says("git log --format=%s --max-count=1 v7.0.0"), "Release 7.0.0");
-    assert_eq!(clone.says("git status --porcelain"), "");
+    clone.output_of("git checkout --quiet .");
+    clone.output_of(&release("TAG=yes"));
+    assert_eq!(clone.output_of("git log --format=%s --max-count=1 v7.0.0"), "Release 7.0.0");
+    assert_eq!(clone.output_of("git status --porcelain"), "");
     assert!(!clone.run(&release("")).status.success(), "the tag is there");
 }
 
@@ -127,5 +127,5 @@ fn a_release_that_fails_leaves_the_tree_as_it_was() {
     let output = clone.run(&format!("VERSION=7.0.0 TAG=yes MAKE='{}' packaging/release.sh", make.display()));
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("no release was made"));
-    assert_eq!((clone.says("git status --porcelain"), clone.says("git tag")), (String::new(), String::new()));
+    assert_eq!((clone.output_of("git status --porcelain"), clone.output_of("git tag")), (String::new(), String::new()));
 }

@@ -180,7 +180,7 @@ pub(super) async fn read(remote: bool) -> Helper {
 async fn ask(remote: bool) -> Result<(Status, Permission), HelperError> {
     let link = HelperLink::connect().await?;
     let status = link.status().await?;
-    let permission = match link.judgement(names::ACTION_CLAMP_ON).await {
+    let permission = match link.expected_answer(names::ACTION_CLAMP_ON).await {
         ExpectedAnswer::Allowed => Permission::Granted,
         ExpectedAnswer::Challenge => Permission::Password,
         ExpectedAnswer::Denied => Permission::Denied { remote },

@@ -119,7 +119,7 @@ pub enum ExpectedAnswer {
 
 impl HelperLink {
     /// Asks polkit whether this process may perform an action of the helper. Root always may.
-    pub async fn judgement(&self, action: &str) -> ExpectedAnswer {
+    pub async fn expected_answer(&self, action: &str) -> ExpectedAnswer {
         if Uid::effective().is_root() {
             return ExpectedAnswer::Allowed;
         }
