@@ -300,6 +300,30 @@ impl Lock {
     /// The folder cannot be made or the lock not be opened; [`ErrorKind::TimedOut`] if another
     /// command keeps the lock.
     pub fn of(file: &Path) -> io::Result<Self> {
+        let path = Self::path(file)?;
+        let begun = Instant::now();
+        loop {
+            if let Some(lock) = Self::attempt(&path)? {
+                return Ok(lock);
+            }
+            if begun.elapsed() >= TIMEOUT {
+                let held = format!("another command holds `{}`", path.display());
+                return Err(io::Error::new(ErrorKind::TimedOut, held));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Takes the lock of `file` without waiting; `None` if another command holds it.
+    ///
+    /// # Errors
+    /// The folder cannot be made or the lock not be opened.
+    pub fn at_once(file: &Path) -> io::Result<Option<Self>> {
+        Self::attempt(&Self::path(file)?)
+    }
+
+    /// The path of the lock, in a folder that exists. `file` itself may be missing.
+    fn path(file: &Path) -> io::Result<PathBuf> {
         make_folder(folder(file))?;
         if !file.exists() {
             refuse_other_users(folder(file))?;
@@ -307,26 +331,22 @@ impl Lock {
         let mut name = std::ffi::OsString::from(".");
         name.push(file.file_name().unwrap_or_default());
         name.push(".lock");
-        let path = folder(file).join(name);
-        let begun = Instant::now();
+        Ok(folder(file).join(name))
+    }
+
+    fn attempt(path: &Path) -> io::Result<Option<Self>> {
+        // A symbolic link in place of the lock file is not followed, and opening a FIFO there does
+        // not block.
+        let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
         loop {
-            // A symbolic link in place of the lock file is not followed, and opening a FIFO there
-            // does not block.
-            let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
-            match Flock::lock(options.open(&path)?, FlockArg::LockExclusiveNonblock) {
+            match Flock::lock(options.open(path)?, FlockArg::LockExclusiveNonblock) {
                 // The previous holder removed this lock file after we opened it. The next command
                 // would make another one, and two would hold a lock.
-                Ok(held) if !is_at(&held, &path) => {}
-                Ok(held) => return Ok(Self { path, _held: held }),
-                Err((_, Errno::EWOULDBLOCK)) if begun.elapsed() < TIMEOUT => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                Err((_, Errno::EWOULDBLOCK)) => {
-                    let message = format!("another command holds `{}`", path.display());
-                    return Err(io::Error::new(ErrorKind::TimedOut, message));
-                }
+                Ok(held) if !is_at(&held, path) => {}
+                Ok(held) => return Ok(Some(Self { path: path.to_owned(), _held: held })),
+                Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
                 Err((_, errno)) => return Err(errno.into()),
             }
         }

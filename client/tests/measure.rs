@@ -182,9 +182,27 @@ fn a_picture_describes_the_path_and_an_invalid_url_is_refused() {
 #[test]
 fn one_check_runs_at_a_time() {
     let wire = Wire::new();
-    let lock = std::fs::File::create(wire.home.path().join("airpods-net-check.lock")).unwrap();
+    let lock = std::fs::File::create(wire.home.path().join(".airpods-net-check.lock")).unwrap();
     lock.lock().unwrap();
     let output = wire.check(IPV4, "--json");
     assert_eq!(output.status.code(), Some(8), "{output:?}");
     assert!(output.stdout.is_empty());
+}
+
+/// After `su` or `sudo -E`, root has the `XDG_RUNTIME_DIR` and the `HOME` of the user before.
+#[test]
+fn root_makes_no_file_for_the_user_whose_environment_it_has() {
+    let wire = Wire::new();
+    let target = tempfile::tempdir().unwrap();
+    for folder in [wire.home.path().to_owned(), wire.home.path().join(".local/state/airpods")] {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::chown(&folder, Some(1000), Some(1000)).unwrap();
+        for (number, lock) in ["airpods-net-check.lock", ".airpods-net-check.lock"].iter().enumerate() {
+            let named = target.path().join(format!("made-{number}"));
+            std::os::unix::fs::symlink(named, folder.join(lock)).unwrap();
+        }
+    }
+    let output = wire.check(IPV4, "--json");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(std::fs::read_dir(target.path()).unwrap().count(), 0, "root has followed a link of another user");
 }

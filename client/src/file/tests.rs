@@ -166,3 +166,16 @@ fn root_makes_nothing_in_a_folder_of_another_user() {
     }
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_lock_that_is_held_is_not_waited_for_and_a_link_in_its_place_not_followed() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("net-check");
+    let held = Lock::at_once(&file).unwrap();
+    assert!(held.is_some());
+    assert!(Lock::at_once(&file).unwrap().is_none());
+    drop(held);
+    std::os::unix::fs::symlink(home.path().join("elsewhere"), home.path().join(".net-check.lock")).unwrap();
+    assert!(Lock::at_once(&file).is_err());
+    assert!(!home.path().join("elsewhere").exists());
+}

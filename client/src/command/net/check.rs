@@ -3,7 +3,6 @@
 //! the services' places. Each user can run one check at a time.
 
 use std::borrow::Cow;
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -11,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
-use nix::fcntl::{Flock, FlockArg};
 
 use crate::command::{Context, completions};
 use crate::config::{self, Config, PodmanUrl, Service, ServiceName};
 use crate::error::{Exit, Failure, Report as _};
 use crate::execute;
+use crate::file::{Lock, is_safe_folder};
 use crate::measure::places::{Places, places};
 use crate::measure::report::Family;
 use crate::measure::targets::{self, InvalidUrl};
@@ -178,18 +177,17 @@ fn configuration(context: &Context) -> Result<Config, Failure> {
     }
 }
 
-/// Takes the lock that lets each user run one check at a time. It ends with the process.
-pub(in crate::command) fn lock(context: &Context) -> Result<Option<Flock<File>>, Busy> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute());
+/// Takes the lock that lets each user run one check at a time, until it is dropped.
+///
+/// Another user's `$XDG_RUNTIME_DIR`, as after `su` or `sudo -E`, is not used: that user could
+/// replace the lock. Without a folder for the lock, the check runs unlocked.
+pub(in crate::command) fn lock(context: &Context) -> Result<Option<Lock>, Busy> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let runtime = runtime.filter(|folder| folder.is_absolute() && is_safe_folder(folder));
     let Some(folder) = runtime.or_else(|| context.environment.state_folder()) else { return Ok(None) };
-    let open = std::fs::create_dir_all(&folder).and_then(|()| {
-        File::options().create(true).truncate(false).write(true).open(folder.join("airpods-net-check.lock"))
-    });
-    // Without a file for the lock, the check runs unlocked.
-    let Ok(file) = open else { return Ok(None) };
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(Busy),
+    match Lock::at_once(&folder.join("airpods-net-check")) {
+        Ok(Some(lock)) => Ok(Some(lock)),
+        Ok(None) => Err(Busy),
         Err(_) => Ok(None),
     }
 }
