@@ -1,7 +1,7 @@
 //! podman behind one narrow trait, in the terms of this project.
 //!
 //! [`Podman`] is what planning observes and executing drives. [`Rest`] speaks to a real podman
-//! over its REST API; [`Simulated`] is its twin in memory, by which everything above is tested.
+//! over its REST API. The tests of everything above have a twin of it in memory, `Simulated`.
 
 mod connect;
 mod container;
@@ -11,6 +11,7 @@ mod network;
 mod option;
 mod pod;
 mod rest;
+#[cfg(any(test, feature = "doubles"))]
 mod simulated;
 mod storage;
 
@@ -35,6 +36,7 @@ pub use network::{Endpoint, Fixed, FixedPlace, Network, NetworkSpec, Networking}
 pub use option::{ContainerOption, Options, ROWS as OPTION_ROWS, Row as OptionRow, Shape as OptionShape};
 pub use pod::{Pod, PodSpec};
 pub use rest::Rest;
+#[cfg(any(test, feature = "doubles"))]
 pub use simulated::{Call, ReadCall, Simulated, World};
 pub use storage::{DiskUsage, PullProgress, SecretSource};
 
