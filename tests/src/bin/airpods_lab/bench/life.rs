@@ -4,21 +4,22 @@
 use std::collections::HashMap;
 use std::fs;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::HelperProxy;
+use airpods_dbus::names::{BUS_NAME, INTERFACE, OBJECT_PATH};
+use airpods_lab::raw_bus::{RawConnection, RawMessage};
 use airpods_lab::run;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket};
 use nix::unistd::Pid;
 
+use super::announcements::{Announcements, LIMIT};
 use super::contenders::NAME;
 use super::figures::Series;
 use super::memory::Memory;
@@ -38,13 +39,15 @@ const BY_ITSELF: Duration = Duration::from_millis(300);
 const CALLS: usize = 10_000;
 /// How long the idle helper is observed.
 const CALM: Duration = Duration::from_secs(10);
-/// Time limit in milliseconds. It is longer than anything here takes.
-const LIMIT: u16 = 10_000;
-
-/// `RTMGRP_IPV4_IFADDR` of `linux/rtnetlink.h`.
-const ADDRESSES: u32 = 0x10;
-/// `NFNLGRP_NFTABLES` (7) of `linux/netfilter/nfnetlink.h`, as a bit.
-const RULES: u32 = 1 << 6;
+/// Losses that the helper repairs at once in each of its lives, before it backs off.
+const LOSSES: usize = 3;
+/// The lives of the helper in which it loses its table.
+const LIVES: usize = 34;
+/// The bus's limits for one user and one connection (dbus-daemon(1)).
+const CONNECTIONS: usize = 250;
+const OPEN_CALLS: usize = 128;
+/// The user of the flood, alice.
+const NEIGHBOUR: u32 = 1000;
 
 /// Measures inside the sandbox, as root, with a bus and polkitd, and prints the results.
 ///
@@ -53,10 +56,8 @@ const RULES: u32 = 1 << 6;
 pub(crate) fn life() -> Result<()> {
     in_a_sandbox()?;
     let starts = starts()?;
-    let helper = {
-        run(Command::new("busctl").args(["call", NAME, "/org/airpods/Helper1", NAME, "ClampOn", "sa{sv}", "", "0"]))?;
-        owner(NAME)?
-    };
+    let repairs = repairs()?;
+    let helper = clamped_helper()?;
     let first = Memory::of(helper)?;
     let [alone, many] = LINKS;
     let (by_itself, in_a_storm) = (reactions(alone, BY_ITSELF)?, reactions(many, STORM)?);
@@ -70,12 +71,92 @@ pub(crate) fn life() -> Result<()> {
         ("from exec to its name on the bus", &starts),
         ("from a link's address to its rule", &by_itself),
         ("the same while links come and go", &in_a_storm),
+        ("from a foreign flush to the rules", &repairs),
     ] {
         let series = Series::new(what, times).ok_or(BenchError::NoNumber("an empty series"))?;
         println!("| {what} | {:.2} ms | {:.2} ms |", series.median(), series.p99());
     }
     println!("\nwake-ups in {} s of calm: {wakes}", CALM.as_secs());
     println!("memory, started: {}; after {CALLS} calls: {}", first.describe(), used.describe());
+    flood()?;
+    println!(
+        "in a flood of {CONNECTIONS} connections with {OPEN_CALLS} open calls each: at most {}; afterwards: {}",
+        Memory::peak_of(helper)?,
+        Memory::of(helper)?.describe()
+    );
+    Ok(())
+}
+
+/// The process of a helper that the bus has started, with auto on.
+fn clamped_helper() -> Result<u32> {
+    run(Command::new("busctl").args(["call", NAME, OBJECT_PATH, INTERFACE, "ClampOn", "sa{sv}", "", "0"]))?;
+    owner(NAME)
+}
+
+/// The times from the kernel's announcement that the whole ruleset is gone to that of the new
+/// table. The helper repairs the first losses at once, so each of its lives has a few.
+fn repairs() -> Result<Vec<Duration>> {
+    let rules = Announcements::of_rules()?;
+    let mut times = Vec::new();
+    for _ in 0..LIVES {
+        let helper = clamped_helper()?;
+        for _ in 0..LOSSES {
+            sleep(BY_ITSELF);
+            rules.drain()?;
+            let mut flush = Command::new("nft");
+            let mut flushing = flush
+                .args(["flush", "ruleset"])
+                .spawn()
+                .map_err(|source| BenchError::Io { doing: "run nft", source })?;
+            rules.wait()?;
+            let begin = Instant::now();
+            rules.wait_for_new_table()?;
+            times.push(begin.elapsed());
+            flushing.wait().map_err(|source| BenchError::Io { doing: "wait for nft", source })?;
+        }
+        end(helper)?;
+    }
+    Ok(times)
+}
+
+/// Ends a helper, and waits until it has left the bus.
+fn end(helper: u32) -> Result<()> {
+    let failed = |errno: Errno| BenchError::Io { doing: "end the helper", source: errno.into() };
+    kill(pid(helper)?, Signal::SIGTERM).map_err(failed)?;
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(LIMIT.into()) {
+        if kill(pid(helper)?, None) == Err(Errno::ESRCH) {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(5));
+    }
+    Err(BenchError::NoNumber("a helper that does not end"))
+}
+
+fn pid(process: u32) -> Result<Pid> {
+    i32::try_from(process).map(Pid::from_raw).map_err(|_| BenchError::NoNumber("a process's number"))
+}
+
+/// One user's calls on as many connections, and with as many open on each, as the bus allows.
+fn flood() -> Result<()> {
+    let io = |source| BenchError::Io { doing: "flood the helper", source };
+    let introspect = RawMessage::call(BUS_NAME, OBJECT_PATH, "org.freedesktop.DBus.Introspectable", "Introspect");
+    let socket = Path::new("/run/dbus/system_bus_socket");
+    let mut connections = Vec::new();
+    for _ in 0..CONNECTIONS {
+        connections.push(RawConnection::open(NEIGHBOUR, socket)?);
+    }
+    for connection in &mut connections {
+        for _ in 0..OPEN_CALLS {
+            connection.send(&introspect).map_err(io)?;
+        }
+    }
+    for connection in &mut connections {
+        let mut answers = 0;
+        while answers < OPEN_CALLS {
+            answers += usize::from(connection.receive().map_err(io)?.reply_serial.is_some());
+        }
+    }
     Ok(())
 }
 
@@ -101,8 +182,7 @@ fn starts() -> Result<Vec<Duration>> {
                 break;
             }
         }
-        let pid = Pid::from_raw(i32::try_from(helper.id()).map_err(|_| BenchError::NoNumber("a process's number"))?);
-        kill(pid, Signal::SIGTERM).map_err(|errno| io("end the helper")(errno.into()))?;
+        kill(pid(helper.id())?, Signal::SIGTERM).map_err(|errno| io("end the helper")(errno.into()))?;
         helper.wait().map_err(io("wait for the helper"))?;
     }
     Ok(times)
@@ -111,60 +191,27 @@ fn starts() -> Result<Vec<Duration>> {
 /// The times from the kernel's announcement of a new link's address to that of the new rules.
 /// `calm` is the pause before and after each.
 fn reactions(links: Range<usize>, calm: Duration) -> Result<Vec<Duration>> {
-    let addresses = listen(SockProtocol::NetlinkRoute, ADDRESSES)?;
-    let rules = listen(SockProtocol::NetlinkNetFilter, RULES)?;
+    let (addresses, rules) = (Announcements::of_addresses()?, Announcements::of_rules()?);
     let mut times = Vec::new();
     for number in links {
         run(Command::new("sh")
             .args(["-c", &format!("ip tuntap add mode tun name b{number} && ip link set b{number} up")]))?;
         // Wait until the events of the link itself have passed.
         sleep(calm);
-        drain(&rules)?;
-        drain(&addresses)?;
+        rules.drain()?;
+        addresses.drain()?;
         let mut add = Command::new("ip");
         add.args(["address", "add", &format!("10.77.{number}.1/24"), "dev", &format!("b{number}")]);
         let mut adding = add.spawn().map_err(|source| BenchError::Io { doing: "run ip", source })?;
-        wait(&addresses)?;
+        addresses.wait()?;
         let begin = Instant::now();
-        wait(&rules)?;
+        rules.wait()?;
         times.push(begin.elapsed());
         adding.wait().map_err(|source| BenchError::Io { doing: "wait for ip", source })?;
         run(Command::new("ip").args(["link", "delete", &format!("b{number}")]))?;
         sleep(calm);
     }
     Ok(times)
-}
-
-fn failed(doing: &'static str) -> impl Fn(Errno) -> BenchError {
-    move |errno| BenchError::Io { doing, source: errno.into() }
-}
-
-fn listen(protocol: SockProtocol, groups: u32) -> Result<OwnedFd> {
-    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    let opened =
-        socket(AddressFamily::Netlink, SockType::Raw, flags, protocol).map_err(failed("open a netlink socket"))?;
-    bind(opened.as_raw_fd(), &NetlinkAddr::new(0, groups)).map_err(failed("listen to the kernel"))?;
-    Ok(opened)
-}
-
-fn wait(socket: &OwnedFd) -> Result<()> {
-    let mut ready = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut ready, PollTimeout::from(LIMIT)).map_err(failed("wait for the kernel"))? {
-        0 => Err(BenchError::NoNumber("the kernel's silence")),
-        _ => Ok(()),
-    }
-}
-
-fn drain(socket: &OwnedFd) -> Result<()> {
-    // The contents do not matter, so a datagram may be cut off.
-    let mut buffer = [0; 4096];
-    loop {
-        match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-            Ok(_) | Err(Errno::ENOBUFS) => {}
-            Err(Errno::EAGAIN) => return Ok(()),
-            Err(errno) => return Err(failed("hear the kernel")(errno)),
-        }
-    }
 }
 
 /// The number of wake-ups of all threads of an idle process.

@@ -25,6 +25,16 @@ impl Memory {
         Ok(Self { rss: field("Rss:")?, pss: field("Pss:")? })
     }
 
+    /// The largest RSS that a process has had, in words (`VmHWM` of proc(5)).
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub(super) fn peak_of(pid: u32) -> Result<String> {
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))
+            .map_err(|source| BenchError::Io { doing: "read a process's memory", source })?;
+        kibibytes(&status, "VmHWM:").map(mebibytes).ok_or(BenchError::NoNumber("VmHWM"))
+    }
+
     /// In words.
     pub(super) fn describe(self) -> String {
         format!("RSS {}, PSS {}", mebibytes(self.rss), mebibytes(self.pss))

@@ -7,6 +7,7 @@
 //! ([`start`]). The last is the size of the helper ([`size`]). The stopwatch runs inside, so that
 //! entering the sandbox is not measured.
 
+mod announcements;
 mod contenders;
 mod figures;
 mod launch;
