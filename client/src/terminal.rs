@@ -137,6 +137,12 @@ impl Tone {
     }
 }
 
+/// An amount of bytes in powers of 1024, such as `2.00 KiB`.
+#[must_use]
+pub fn readable_size(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
 /// The columns and rows of standard output; 80 and 24 if it is no terminal.
 #[must_use]
 pub fn size() -> (usize, usize) {

@@ -11,6 +11,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table
 pub use unset::unset;
 
 use super::list::List;
+use super::list_above;
 use crate::error::{Exit, Report};
 
 /// A dotted key such as `services.ollama.ports.0.host`; a part that is no plain word is quoted, as
@@ -120,7 +121,7 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn new(key: &'a KeyPath) -> Self {
-        Self { parts: &key.parts, done: 0, list: List::above(&key.parts) }
+        Self { parts: &key.parts, done: 0, list: list_above(&key.parts) }
     }
 
     fn step(&mut self) -> Option<&'a str> {

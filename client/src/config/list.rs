@@ -2,16 +2,11 @@
 //! keep in step.
 
 use serde::Serialize;
-use toml_edit::{Array, Key};
-
-use super::places::Places;
-use super::problem::Problems;
-use super::tree::{Source, Table};
+use toml_edit::Array;
 
 /// A key that holds an array.
 #[derive(Clone, Debug)]
 pub(super) struct List {
-    /// Such as `services.ollama.ports`.
     key: String,
     /// The default content, as TOML.
     unset: String,
@@ -38,19 +33,9 @@ impl List {
         Self { takes_table: true, ..self }
     }
 
-    /// The list into which a key leads, and how many parts the list's own key has:
-    /// `services.new.ports` and 3 for `services.new.ports.0.host`. The services of the file do not
-    /// matter: all possible services have the same keys.
-    pub(super) fn above(parts: &[String]) -> Option<(usize, Self)> {
-        let header: Vec<_> = parts.iter().map(|part| Key::new(part).to_string()).collect();
-        let tree = Table::parse(&Source::built_in(&format!("[{}]", header.join(".")))).ok()?;
-        let problems = Problems::default();
-        super::read_config(&tree, &Places::default(), &problems);
-        let lists = problems.into_lists();
-        (1..parts.len()).find_map(|depth| {
-            let key = parts[..depth].join(".");
-            Some((depth, lists.iter().find(|list| list.key == key)?.clone()))
-        })
+    /// Such as `services.ollama.ports`.
+    pub(super) fn key(&self) -> &str {
+        &self.key
     }
 
     /// The default content.
@@ -73,7 +58,10 @@ impl List {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::{DEFAULTS, read_config};
+    use crate::config::location::Source;
+    use crate::config::problem::Problems;
+    use crate::config::tree::Table;
+    use crate::config::{DEFAULTS, Places, list_above, read_config};
 
     fn problems(text: &str) -> Problems {
         let mut tree = Table::parse(&Source::built_in(DEFAULTS)).unwrap();
@@ -85,7 +73,7 @@ mod tests {
 
     fn list(key: &str) -> Option<List> {
         let parts: Vec<_> = key.split('.').map(str::to_owned).collect();
-        List::above(&[&parts[..], &["0".to_owned()]].concat()).map(|(_, list)| list)
+        list_above(&[&parts[..], &["0".to_owned()]].concat()).map(|(_, list)| list)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::list::List;
-use super::tree::{Excerpt, Location};
+use super::location::{Excerpt, Location};
 use crate::error::{Exit, Report, render};
 use crate::terminal::Escaped;
 

@@ -7,6 +7,7 @@ use nix::sys::statfs::{FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, statfs};
 use super::{Code, Finding};
 use crate::egress::RootlessBackend;
 use crate::podman::{HostFacts, StorageFacts, Version};
+use crate::terminal::readable_size;
 
 /// The result of connecting to podman.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +145,7 @@ pub(super) fn judge_storage(storage: &Storage) -> Vec<Finding> {
     let root = storage.root.display();
     let mut findings = Vec::new();
     if let Some(free) = storage.free.filter(|free| *free < MIN_FREE_FOR_RUNTIME) {
-        let cause = format!("{} are free for images in {root}", crate::execute::bytes(free));
+        let cause = format!("{} are free for images in {root}", readable_size(free));
         let find = if free < MIN_FREE { Finding::broken } else { Finding::note };
         findings.push(find(Code::StorageFull, cause, "podman image prune".to_owned()));
     }

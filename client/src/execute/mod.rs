@@ -31,7 +31,7 @@ use crate::podman::Podman;
 pub use end::{Ended, Notice, end};
 pub use error::{Aborted, StepError};
 pub use gate::{Gate, Open};
-pub use progress::{Event, Progress, Silent, bytes};
+pub use progress::{Event, Progress, Silent};
 
 /// Timeouts and limits for executing a plan.
 #[derive(Debug, Clone, Copy)]

@@ -10,7 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::plan::{Action, Step};
 use crate::podman::PullProgress;
-use crate::terminal::EscapedLine;
+use crate::terminal::{EscapedLine, readable_size};
 
 /// An event during the execution of a plan.
 #[derive(Debug)]
@@ -289,7 +289,7 @@ fn message(step: &Step, took: Duration, bytes: u64) -> Option<String> {
         Action::RemoveContainer { name, .. } => format!("removed the container `{name}` to replace it"),
         Action::RemovePod { name, .. } => format!("removed the pod `{name}` to replace it"),
         Action::Pull(image) if bytes == 0 => format!("pulled `{image}` in {seconds:.1} s"),
-        Action::Pull(image) => format!("pulled `{image}`, {}, in {seconds:.1} s", self::bytes(bytes)),
+        Action::Pull(image) => format!("pulled `{image}`, {}, in {seconds:.1} s", readable_size(bytes)),
         Action::Start { name } => format!("started `{service}` in the container `{name}`"),
         Action::Stop { .. } => format!("stopped `{service}`"),
         Action::AwaitEnd { .. } => format!("`{service}` is done after {seconds:.1} s"),
@@ -311,13 +311,6 @@ fn in_detail(step: &Step, took: Duration) -> String {
 fn healthy(service: &str, asked: &str, took: Duration) -> String {
     format!("`{service}` answers {asked} after {:.1} s", took.as_secs_f64())
 }
-
-/// An amount of bytes for people, in powers of 1024.
-#[must_use]
-pub fn bytes(count: u64) -> String {
-    indicatif::BinaryBytes(count).to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::label::{SERVICE, is_ours};
 use super::{Kind, Observed, Stages, Teardown};
-use crate::execute::bytes;
 use crate::podman::{Container, ContainerState, DiskUsage, Pod};
+use crate::terminal::readable_size;
 
 /// The objects that `clean` removes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Clean {
     /// The steps, a line each, with the size that podman reports for the object.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.stages.iter().flatten().map(|teardown| match self.size(teardown) {
-            Some(size) => format!("{teardown} ({})", bytes(size)),
+            Some(size) => format!("{teardown} ({})", readable_size(size)),
             None => teardown.to_string(),
         })
     }
@@ -105,7 +105,7 @@ impl Clean {
     pub fn question(&self) -> String {
         let volumes = self.stages.iter().flatten().filter_map(|teardown| match teardown {
             Teardown::Remove(Kind::Volume, name) => Some(match self.size(teardown) {
-                Some(size) => format!("`{name}` ({})", bytes(size)),
+                Some(size) => format!("`{name}` ({})", readable_size(size)),
                 None => format!("`{name}`"),
             }),
             _ => None,
