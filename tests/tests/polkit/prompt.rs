@@ -16,28 +16,28 @@ fn the_prompt_shows_an_administrator_the_request() {
         (
             AIRPODS_ON,
             "clamp-on",
-            "clamp the TCP segment size on wg0 (clamp-on; path MTU: route; kept across reboots: no)",
+            "limit the size of TCP packets on wg0 (clamp-on; path MTU: route; kept after a reboot: no)",
         ),
         (
             &["airpods", "net", "clamp", "on"],
             "clamp-on",
-            "clamp the TCP segment size on every VPN link (clamp-on; path MTU: route; kept across reboots: no)",
+            "limit the size of TCP packets on every VPN link (clamp-on; path MTU: route; kept after a reboot: no)",
         ),
         (
             &["airpods", "net", "clamp", "on", "other0", "--any-link", "--mtu=1300", "--persist"],
             "clamp-any-link",
-            "clamp the TCP segment size on other0, even if it is no VPN link \
-             (clamp-any-link; path MTU: 1300; kept across reboots: yes)",
+            "limit the size of TCP packets on other0, even if it is not a VPN link \
+             (clamp-any-link; path MTU: 1300; kept after a reboot: yes)",
         ),
         (
             &["airpods", "net", "clamp", "off", "wg0"],
             "clamp-off",
-            "stop clamping the TCP segment size on wg0 (clamp-off)",
+            "stop limiting the size of TCP packets on wg0 (clamp-off)",
         ),
         (
             &["airpods", "net", "clamp", "reset"],
             "reset",
-            "drop the clamps of the TCP segment size on every link (reset)",
+            "remove the MSS clamps on every link (reset)",
         ),
     ];
     for (words, action, wish) in asked {
