@@ -37,7 +37,7 @@ enum Command {
     /// Stop services
     #[command(visible_alias = "down")]
     Stop(command::stop::Args),
-    /// Stop services and start them again with their present settings
+    /// Stop services and start them again with their current settings
     Restart(command::restart::Args),
     /// Show the state of services
     #[command(visible_aliases = ["ps", "info"])]
@@ -46,18 +46,18 @@ enum Command {
     Open(command::open::Args),
     /// Show the output of services
     Logs(command::logs::Args),
-    /// Find the causes of problems, and the command that repairs each
+    /// Find the cause of each problem, and the command that repairs it
     #[command(visible_alias = "health")]
     Doctor(command::doctor::Args),
-    /// Remove what airpods made: containers, volumes, images, network, files
+    /// Remove the services' containers, volumes, images, network and files
     Clean(command::clean::Args),
     /// Configure: show, check or create config.toml
     Config(command::config::Args),
     /// Write the services as systemd units or as Kubernetes YAML
     Export(command::export::Args),
-    /// Make a config.toml from a compose file or from Quadlet units
+    /// Create a config.toml from a compose file or from Quadlet units
     Import(command::import::Args),
-    /// Make TCP through a VPN link work
+    /// Measure the network path, and clamp TCP on VPN links
     Net(command::net::Args),
     /// Print the versions of airpods, its helper, podman and the kernel
     Version(command::version::Args),

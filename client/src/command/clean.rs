@@ -24,22 +24,22 @@ use crate::webui_secret;
 #[command(after_help = "Examples:\n  airpods clean --pods --network\n  airpods clean --all --dry-run")]
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Args {
-    /// Everything below; with `--force`, volumes only with `--volumes`
+    /// Remove all of the below; `--force` keeps volumes unless `--volumes` is given
     #[arg(short, long)]
     all: bool,
-    /// The services' containers and pods
+    /// Remove the services' containers and pods
     #[arg(short, long)]
     pods: bool,
-    /// The services' volumes, with their content
+    /// Remove the services' volumes, with their content
     #[arg(short, long)]
     volumes: bool,
-    /// The services' images, unless another container uses them
+    /// Remove the services' images, unless another container uses them
     #[arg(short, long)]
     images: bool,
-    /// The services' network
+    /// Remove the services' network
     #[arg(short, long)]
     network: bool,
-    /// config.toml and the web UI's secret
+    /// Remove config.toml and the web UI's secret
     #[arg(short, long)]
     configs: bool,
     /// Do not ask for confirmation
@@ -48,10 +48,10 @@ pub struct Args {
     /// Print the plan, and remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// Leave a copy of each file of `--configs` beside it, which is the default
+    /// Keep a copy of each file of `--configs` beside it (the default)
     #[arg(long, overrides_with = "no_backup_config")]
     backup_config: bool,
-    /// Leave no copy of the files of `--configs`
+    /// Keep no copy of the files of `--configs`
     #[arg(long)]
     no_backup_config: bool,
     /// Print JSON

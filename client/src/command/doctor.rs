@@ -102,10 +102,12 @@ fn write(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
     }
     let count = |level| findings.iter().filter(|finding| finding.level == level).count();
     let summary = match (count(Level::Broken), count(Level::Note)) {
-        (0, 0) => "all is well".to_owned(),
-        (0, notes) => format!("nothing is broken, {notes} to note"),
+        (0, 0) => "no problems".to_owned(),
+        (0, 1) => "no problems, 1 note".to_owned(),
+        (0, notes) => format!("no problems, {notes} notes"),
         (broken, 0) => format!("{broken} broken"),
-        (broken, notes) => format!("{broken} broken, {notes} to note"),
+        (broken, 1) => format!("{broken} broken, 1 note"),
+        (broken, notes) => format!("{broken} broken, {notes} notes"),
     };
     writeln!(out, "{summary}")
 }

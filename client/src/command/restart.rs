@@ -20,7 +20,7 @@ use crate::terminal::{EscapedLine, print_json};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: airpods restart open-webui")]
 pub struct Args {
-    /// The services to restart; every one that runs if none is named
+    /// The services to restart; every running one if none is named
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
     /// Seconds until a container that does not stop is killed (default: `cli.stop_timeout`)

@@ -24,7 +24,7 @@ pub struct Args {
     /// named
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
-    /// Remove the containers and their pods as well; named volumes stay
+    /// Also remove the containers, their pods and the network; named volumes stay
     #[arg(short, long)]
     remove: bool,
     /// Do not ask for confirmation

@@ -66,7 +66,10 @@ pub enum HelperNeed {
     None,
 }
 
-const REINSTALL: &str = "sudo apt install --reinstall ./target/deb/airpods-helper_*.deb";
+const INSTALL: &str =
+    "sudo apt install airpods-helper  # from source: make deb && sudo apt install ./target/deb/airpods-helper_*.deb";
+const REINSTALL: &str = "sudo apt install --reinstall airpods-helper  # from source: \
+                         sudo apt install --reinstall ./target/deb/airpods-helper_*.deb";
 
 /// Judges the helper.
 pub(super) fn judge(helper: &Helper, helper_need: HelperNeed) -> Vec<Finding> {
@@ -84,7 +87,7 @@ pub(super) fn judge(helper: &Helper, helper_need: HelperNeed) -> Vec<Finding> {
         }
         Helper::Missing => {
             let cause = "the helper `airpods-helper` is not installed, so nothing can be clamped".to_owned();
-            found(Code::HelperMissing, cause, "make deb && sudo apt install ./target/deb/airpods-helper_*.deb")
+            found(Code::HelperMissing, cause, INSTALL)
         }
         Helper::Failed(why) => found(
             Code::HelperFailed,
@@ -96,7 +99,8 @@ pub(super) fn judge(helper: &Helper, helper_need: HelperNeed) -> Vec<Finding> {
             findings.extend(refused(status));
             findings.extend(status.unclampable.iter().map(|link| {
                 let cause = format!("the VPN link `{}` cannot be clamped: {}", link.link, link.reason);
-                Finding::note(Code::LinkUnclampable, cause, "ip link set dev LINK name NAME")
+                let name = shlex::try_quote(&link.link).map_or_else(|_| link.link.clone(), Into::into);
+                Finding::note(Code::LinkUnclampable, cause, format!("sudo ip link set dev {name} name vpn0"))
             }));
             findings.extend(permission_of(permission).map_or_else(
                 |(code, cause, cure)| found(code, cause, cure),
@@ -140,7 +144,7 @@ fn permission_of(permission: &Permission) -> Result<&'static str, (Code, String,
         Permission::Granted => Ok("and you may clamp without a password"),
         Permission::Password => Ok("and an administrator's password lets you clamp"),
         Permission::Denied { remote } => {
-            let place = if *remote { "over ssh, where polkit knows nobody to be at the machine" } else { "here" };
+            let place = if *remote { "over ssh, which polkit does not treat as being at the machine" } else { "here" };
             Err((
                 Code::HelperDenied,
                 format!("polkit does not let you clamp {place}, not even with a password"),

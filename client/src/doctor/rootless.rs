@@ -158,7 +158,7 @@ fn namespaces(namespaces: UserNamespaces) -> Option<Finding> {
     } else {
         return None;
     };
-    Some(Finding::broken(Code::UserNamespaces, format!("the kernel gives users no namespaces: {switch}"), cure))
+    Some(Finding::broken(Code::UserNamespaces, format!("unprivileged user namespaces are disabled: {switch}"), cure))
 }
 
 fn tun(tun: Tun) -> Option<Finding> {

@@ -88,7 +88,7 @@ fn processes(service: &Service, pids: Pids) -> Option<Finding> {
     }
     let raise = |to: u64| format!("airpods config set services.{name}.pids_limit {to} && airpods start {name} --yes");
     if limit <= TOO_LOW_PIDS {
-        let cause = format!("`services.{name}.pids_limit` is {limit}, with which hardly a program can fork");
+        let cause = format!("`services.{name}.pids_limit` is {limit}, too low for most programs");
         return Some(Finding::broken(Code::PidsLow, cause, raise(2048)));
     }
     if let Some(unit) = pids.unit {

@@ -97,15 +97,15 @@ impl Report for HelperError {
                 "the clamp needs the D-Bus system bus; start it (`systemctl start dbus`), or run this on the host \
                  and not in a container"
             }
-            Self::NotInstalled => "install the helper, once: see `Install` in the README",
+            Self::NotInstalled => "install the package `airpods-helper`: see `Install` in the README",
             Self::NotStarted(_) | Self::WentAway => {
-                "its log says why: `journalctl -u airpods-helper`, or the log of the bus where there is no systemd"
+                "its log has the reason: `journalctl -u airpods-helper`, or without systemd the log of the bus"
             }
             Self::WrongOwner(_) => "no call was made to it; is this the system bus (`DBUS_SYSTEM_BUS_ADDRESS`)?",
             Self::Silent(_) => "see whether it hangs: `systemctl status airpods-helper`",
             Self::Refused(refusal) => hint_for(refusal.kind()),
             Self::Interrupted => "`airpods net clamp status` shows what is in force",
-            Self::Strange(_) => "client and helper may be of different versions: `airpods --version`",
+            Self::Strange(_) => "client and helper may have different versions: `airpods version` shows both",
         }))
     }
 }
@@ -136,12 +136,12 @@ fn hint_for(kind: ErrorKind) -> &'static str {
             "ask an administrator, or have one install a polkit rule: docs/dbus-api.md says where one for a group is"
         }
         ErrorKind::InteractiveAuthorizationRequired => {
-            "a password is needed, and there is no way to ask for it: run this in a terminal, without `--no-ask`"
+            "a password is needed, and no prompt is possible: run this in a terminal, without `--no-ask`"
         }
         ErrorKind::AuthDismissed => "nothing was changed; run it again for another prompt",
         ErrorKind::AuthUnavailable => "start polkit (`systemctl start polkit`), or run this as root",
         ErrorKind::TooManyClamps => "`airpods net clamp status` shows them; turn one off first",
-        ErrorKind::Busy | ErrorKind::LimitsExceeded => "wait until the call, or the prompt, that is open has ended",
+        ErrorKind::Busy | ErrorKind::LimitsExceeded => "wait until the open call or prompt has ended",
         ErrorKind::ShuttingDown => "run it again: the bus starts a new helper",
         ErrorKind::KernelUnsupported => {
             "the kernel needs nf_tables with its rt and exthdr expressions; the helper's log names what is missing"

@@ -34,11 +34,7 @@ fn the_prompt_shows_an_administrator_the_request() {
             "clamp-off",
             "stop limiting the size of TCP packets on wg0 (clamp-off)",
         ),
-        (
-            &["airpods", "net", "clamp", "reset"],
-            "reset",
-            "remove the MSS clamps on every link (reset)",
-        ),
+        (&["airpods", "net", "clamp", "reset"], "reset", "remove the MSS clamps on every link (reset)"),
     ];
     for (words, action, wish) in asked {
         let (output, prompts) = Prompted::start(&host, "alice", Person::Agrees, words).finish();

@@ -29,7 +29,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Print the whole configuration, defaults included and templates replaced
+    /// Print the whole configuration, with defaults, and with templates replaced
     #[command(after_help = "Example: airpods config show -f json")]
     Show {
         /// The format to print in
@@ -49,7 +49,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Change or remove one value in the file; its comments and its order stay
+    /// Change or remove one value in the file; comments and order are kept
     #[command(after_help = "Examples:
   airpods config set runtime.network.mtu 1380
   airpods config set services.ollama.network_aliases '[\"ollama\", \"llm\"]'
@@ -62,10 +62,10 @@ enum Action {
         /// The value
         #[arg(value_name = "VALUE", allow_hyphen_values = true, required_unless_present = "unset")]
         value: Option<String>,
-        /// Remove the key from the file, so that its default is in effect
+        /// Remove the key from the file, so that its default applies
         #[arg(long, conflicts_with_all = ["value", "kind"])]
         unset: bool,
-        /// The type of the value; `auto` decides by its form, or takes a text if the key needs one
+        /// The type of the value; `auto` follows its form, or takes a string if the key needs one
         #[arg(short = 't', long = "type", value_enum, default_value_t = write::Type::Auto, value_name = "TYPE")]
         kind: write::Type,
     },

@@ -30,7 +30,7 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Write units for podman's Quadlet, by which systemd runs the services
+    /// Write units for podman's Quadlet, so that systemd runs the services
     #[command(after_help = "Examples:
   airpods export quadlet --install
   airpods export quadlet --remove
@@ -43,10 +43,10 @@ enum Action {
         /// Write the files into this folder instead of printing them
         #[arg(short, long, value_name = "FOLDER", value_hint = ValueHint::DirPath, group = "target")]
         dir: Option<PathBuf>,
-        /// Install them for systemd (for this user, or for the system as root), and reload it
+        /// Install the units for systemd (for this user, or for the system as root), and reload it
         #[arg(long, group = "target")]
         install: bool,
-        /// Stop the units that are installed there and remove their files
+        /// Stop the installed units and remove their files
         #[arg(long, conflicts_with_all = ["target", "services", "force"])]
         remove: bool,
         /// Replace existing files

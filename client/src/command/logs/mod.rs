@@ -24,20 +24,20 @@ use follow::Source;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: airpods logs ollama --follow --since 10m")]
 pub struct Args {
-    /// The services whose logs to show; every enabled one that was started if none is named
+    /// The services whose logs to show; if none is named, every enabled one that was started
     #[arg(value_name = "SERVICE", add = completions::services())]
     services: Vec<String>,
-    /// Follow the output, over restarts too, until Ctrl-C
+    /// Follow the output until Ctrl-C, even across restarts
     #[arg(short, long)]
     follow: bool,
-    /// How many of the last lines to show (default: `cli.log_lines`)
+    /// Show this many of the last lines (default: `cli.log_lines`)
     #[arg(short = 'n', long, value_name = "LINES")]
     lines: Option<u32>,
     /// Show only lines since this moment: a time as in RFC 3339, seconds since 1970, or an age such
     /// as 10m
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<String>,
-    /// Print JSON, one object a line
+    /// Print JSON, one object per line
     #[arg(long)]
     json: bool,
 }

@@ -36,7 +36,7 @@ pub(super) struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Measure sizes only: make no plain transfers, and try no UDP
+    /// Measure sizes only: no plain transfers and no UDP
     #[arg(long)]
     no_proof: bool,
 }

@@ -101,7 +101,7 @@ fn link_off(link: &str, changed: bool, status: &Status) -> Vec<String> {
                 "hint: `airpods net clamp off` ends that".to_owned(),
             ]
         }
-        (Some(_), _) => vec![format!("`{link}` is clamped again already, by somebody else")],
+        (Some(_), _) => vec![format!("another caller has clamped `{link}` again")],
         (None, true) => vec![format!("`{link}` is not clamped any more")],
         (None, false) => vec![format!("nothing to do: `{link}` was not clamped")],
     }

@@ -33,8 +33,8 @@ enum Area {
     /// Clamp the TCP segment size to what fits through a VPN link
     #[command(subcommand)]
     Clamp(Action),
-    /// Measure the packet sizes that the path carries in both directions; name the fault and the
-    /// cure
+    /// Measure the packet sizes that the path carries in both directions, and name the fault and
+    /// the cure
     #[command(
         after_help = "Examples:\n  airpods net check\n  airpods net check ollama --json\n  airpods net check --url https://registry.example.org"
     )]
@@ -43,16 +43,16 @@ enum Area {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Clamp a VPN link; without a name every one, now and whenever one appears
+    /// Clamp a VPN link, or without a name every one, now and whenever one appears
     ///
-    /// It ends with a proof: plain transfers with the services' registries, before and after. If
-    /// they still hang, the former state is restored. `--mtu auto` measures the path first, as
+    /// Plain transfers with the services' registries, before and after, prove that the clamp helps.
+    /// If they still hang, the former state is restored. `--mtu auto` measures the path first, as
     /// `net check` does.
     #[command(
         after_help = "Examples:\n  airpods net clamp on\n  airpods net clamp on wg0 --mtu auto\n  airpods net clamp on wg0 --mtu 1280 --persist --no-proof"
     )]
     On(OnArgs),
-    /// Stop clamping a link; without a name stop clamping every VPN link
+    /// Stop clamping a link, or without a name stop clamping VPN links automatically
     #[command(after_help = "Example: airpods net clamp off wg0")]
     Off {
         /// The link; `airpods net clamp status` lists the clamped ones
@@ -61,13 +61,13 @@ enum Action {
         #[command(flatten)]
         how: How,
     },
-    /// Drop every clamp, those kept across reboots too
+    /// Drop every clamp, including those kept across reboots
     #[command(after_help = "Example: airpods net clamp reset")]
     Reset {
         #[command(flatten)]
         how: How,
     },
-    /// Show the clamps and the number of handshakes they changed
+    /// Show the clamps, and count the handshake packets through them
     #[command(after_help = "Example: airpods net clamp status --json")]
     Status {
         /// Print JSON
@@ -88,7 +88,7 @@ struct OnArgs {
     /// Keep the clamp across reboots
     #[arg(long)]
     persist: bool,
-    /// Clamp the link even if it is no VPN
+    /// Clamp the link even if it is not a VPN link
     #[arg(long, requires = "link")]
     any_link: bool,
     /// Measure and prove with this server instead of the registries that the services' images come

@@ -48,13 +48,13 @@ pub struct Args {
     /// Use no GPU
     #[arg(long)]
     cpu: bool,
-    /// One step after another, instead of side by side
+    /// Run steps one at a time
     #[arg(long)]
     sequential: bool,
-    /// Only pull the images that are missing, and start nothing
+    /// Only pull the missing images, and start nothing
     #[arg(long, conflicts_with_all = ["no_wait", "wait", "reset_network"])]
     pre_fetch: bool,
-    /// Wait until the services answer, which is the default
+    /// Wait until the services answer (the default)
     #[arg(long)]
     wait: bool,
     /// Do not wait until the services answer
@@ -63,7 +63,7 @@ pub struct Args {
     /// Recreate the network, with every container on it
     #[arg(long)]
     reset_network: bool,
-    /// Confirm every question: replacing running services, clamping a VPN link
+    /// Do not ask for confirmation, such as to replace running services or to clamp a VPN link
     #[arg(short, long)]
     yes: bool,
 }

@@ -34,8 +34,8 @@ pub(super) fn size(plan: &Plan) -> io::Result<()> {
 fn sized(plan: &Plan) -> Option<String> {
     match plan.pulls() {
         0 => None,
-        1 => Some("1 image to pull; podman learns its size only while it pulls".to_owned()),
-        count => Some(format!("{count} images to pull; podman learns their sizes only while it pulls")),
+        1 => Some("1 image to pull; podman reports its size only during the pull".to_owned()),
+        count => Some(format!("{count} images to pull; podman reports their sizes only during the pull")),
     }
 }
 

@@ -41,7 +41,7 @@ pub struct Args {
     /// Repeat every SECONDS until Ctrl-C
     #[arg(short, long, value_name = "SECONDS", value_parser = interval)]
     watch: Option<Duration>,
-    /// Print JSON; with `--watch` one document a line
+    /// Print JSON; with `--watch` one document per line
     #[arg(long)]
     json: bool,
 }

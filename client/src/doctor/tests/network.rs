@@ -32,7 +32,10 @@ fn not_ours(kind: Kind) -> Conflict {
     Conflict::NotOurs { place: "services.web.container".to_owned(), kind, name: "web-0".to_owned() }
 }
 
-const REINSTALL: &str = "sudo apt install --reinstall ./target/deb/airpods-helper_*.deb";
+const INSTALL: &str =
+    "sudo apt install airpods-helper  # from source: make deb && sudo apt install ./target/deb/airpods-helper_*.deb";
+const REINSTALL: &str = "sudo apt install --reinstall airpods-helper  # from source: \
+                         sudo apt install --reinstall ./target/deb/airpods-helper_*.deb";
 
 pub(super) const CASES: &[Case] = &[
     (
@@ -47,7 +50,7 @@ pub(super) const CASES: &[Case] = &[
         Code::HelperMissing,
         Level::Note,
         "`airpods-helper` is not installed",
-        "make deb && sudo apt install ./target/deb/airpods-helper_*.deb",
+        INSTALL,
     ),
     (
         |facts| {
@@ -57,7 +60,7 @@ pub(super) const CASES: &[Case] = &[
         Code::HelperMissing,
         Level::Broken,
         "`airpods-helper` is not installed",
-        "make deb && sudo apt install ./target/deb/airpods-helper_*.deb",
+        INSTALL,
     ),
     (
         |facts| facts.helper = Helper::Failed("the helper could not be started: why".to_owned()),
@@ -120,7 +123,7 @@ pub(super) const CASES: &[Case] = &[
         Code::LinkUnclampable,
         Level::Note,
         "the VPN link `wg*` cannot be clamped: its name ends in an asterisk",
-        "ip link set dev LINK name NAME",
+        "sudo ip link set dev 'wg*' name vpn0",
     ),
     (
         |facts| network(facts).routes.push(route("10.64.0.0/10", "tun0")),
