@@ -3,28 +3,45 @@
 
 use std::fmt;
 
-use airpods_dbus::{ClampOptions, ClampState, Mode, Origin, PathMtu, Status, Target};
+use airpods_dbus::{ClampOptions, ClampState, ClampStatus, Mode, Origin, PathMtu, Status, Target};
 
 use crate::egress::Egress;
 use crate::helper_link::Change;
 
-/// Whether a link is clamped.
+/// Whether a link is clamped to packets that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClampCoverage {
     /// The helper clamps it.
     Clamped,
+    /// The helper clamps it to this many bytes, and the link takes fewer.
+    TooHigh(u32),
     /// The helper does not clamp it.
     Open,
 }
 
-/// Finds out from the helper's status whether a link is clamped. A clamp that another program keeps
-/// removing counts, because setting it again changes nothing. One that the kernel refuses does not
-/// count.
+/// Finds out from the helper's status whether a link is clamped, and to no more than it takes.
 #[must_use]
-pub fn clamp_coverage(status: &Status, link: &str) -> ClampCoverage {
+pub fn clamp_coverage(status: &Status, egress: &Egress) -> ClampCoverage {
+    match in_force(status, &egress.link) {
+        None => ClampCoverage::Open,
+        Some(ClampStatus { mode: Mode::Fixed, mtu: Some(mtu), .. }) if *mtu > egress.mtu => {
+            ClampCoverage::TooHigh(*mtu)
+        }
+        Some(_) => ClampCoverage::Clamped,
+    }
+}
+
+/// The clamp of a link whose rules are in force. One that another program keeps removing counts,
+/// because setting it again changes nothing. One that the kernel refuses does not count.
+fn in_force<'a>(status: &'a Status, link: &str) -> Option<&'a ClampStatus> {
     let counts = |state| matches!(state, ClampState::Active | ClampState::Contested);
-    let is_clamped = status.clamps.iter().any(|clamp| clamp.link == link && counts(clamp.state));
-    if is_clamped { ClampCoverage::Clamped } else { ClampCoverage::Open }
+    status.clamps.iter().find(|clamp| clamp.link == link && counts(clamp.state))
+}
+
+/// Whether a link is clamped by its name, which outweighs a clamp of every VPN link.
+#[must_use]
+pub fn is_named(status: &Status, link: &str) -> bool {
+    status.clamps.iter().any(|clamp| clamp.link == link && clamp.origin == Origin::Named)
 }
 
 /// The command that clamps a link to its route's MTU. For a VPN link it is the command that clamps
@@ -32,6 +49,12 @@ pub fn clamp_coverage(status: &Status, link: &str) -> ClampCoverage {
 #[must_use]
 pub fn clamp_command(egress: &Egress) -> String {
     if egress.kind.is_vpn() { "airpods net clamp on".to_owned() } else { by_name(egress, "") }
+}
+
+/// The same, by the link's name.
+#[must_use]
+pub fn named_clamp_command(egress: &Egress) -> String {
+    by_name(egress, "")
 }
 
 /// The command that clamps a link to this number of bytes or, with `auto`, to the number that it
@@ -77,19 +100,18 @@ pub fn is_fixed(status: &Status, link: &str) -> Option<u32> {
 /// Whether a link is clamped to this many bytes or fewer, by rules that are in force.
 #[must_use]
 pub fn is_clamped_to(status: &Status, link: &str, bytes: u32) -> bool {
-    let to = |clamp: &airpods_dbus::ClampStatus| match clamp.mode {
+    let to = |clamp: &ClampStatus| match clamp.mode {
         Mode::Fixed => clamp.mtu,
         Mode::Route => clamp.effective_mtu(),
     };
-    let found = status.clamps.iter().find(|clamp| clamp.link == link);
-    found.and_then(to).is_some_and(|to| to <= bytes) && clamp_coverage(status, link) == ClampCoverage::Clamped
+    in_force(status, link).and_then(to).is_some_and(|to| to <= bytes)
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use airpods_dbus::doubles::clamp_status;
-    use airpods_dbus::{ClampStatus, LinkKind, LinkName};
+    use airpods_dbus::{LinkKind, LinkName};
 
     use super::*;
 
@@ -163,13 +185,33 @@ pub(crate) mod tests {
         Status { clamps: vec![clamp_status("wg0", state)], ..Status::default() }
     }
 
+    /// A VPN link of this name and MTU.
+    fn vpn(link: &str, mtu: u32) -> Egress {
+        let kind = LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
+        Egress { link: link.to_owned(), index: 7, kind, mtu }
+    }
+
     #[test]
     fn a_clamp_of_the_helpers_counts_for_its_link_while_that_is_there() {
-        assert_eq!(clamp_coverage(&in_state(ClampState::Active), "wg0"), ClampCoverage::Clamped);
-        assert_eq!(clamp_coverage(&in_state(ClampState::Contested), "wg0"), ClampCoverage::Clamped);
-        assert_eq!(clamp_coverage(&in_state(ClampState::Active), "wg1"), ClampCoverage::Open);
-        assert_eq!(clamp_coverage(&in_state(ClampState::Waiting), "wg0"), ClampCoverage::Open);
-        assert_eq!(clamp_coverage(&in_state(ClampState::Refused), "wg0"), ClampCoverage::Open);
-        assert_eq!(clamp_coverage(&Status::default(), "wg0"), ClampCoverage::Open);
+        let (wg0, wg1) = (vpn("wg0", 1380), vpn("wg1", 1380));
+        assert_eq!(clamp_coverage(&in_state(ClampState::Active), &wg0), ClampCoverage::Clamped);
+        assert_eq!(clamp_coverage(&in_state(ClampState::Contested), &wg0), ClampCoverage::Clamped);
+        assert_eq!(clamp_coverage(&in_state(ClampState::Active), &wg1), ClampCoverage::Open);
+        assert_eq!(clamp_coverage(&in_state(ClampState::Waiting), &wg0), ClampCoverage::Open);
+        assert_eq!(clamp_coverage(&in_state(ClampState::Refused), &wg0), ClampCoverage::Open);
+        assert_eq!(clamp_coverage(&Status::default(), &wg0), ClampCoverage::Open);
+    }
+
+    #[test]
+    fn a_fixed_clamp_covers_a_link_only_if_the_link_takes_as_much() {
+        for (mtu, link_mtu, expected) in [
+            (Some(1300), 1300, ClampCoverage::Clamped),
+            (Some(1300), 1380, ClampCoverage::Clamped),
+            (Some(1300), 1250, ClampCoverage::TooHigh(1300)),
+            (None, 1250, ClampCoverage::Clamped),
+        ] {
+            let coverage = clamp_coverage(&clamped(Origin::Named, mtu), &vpn("wg0", link_mtu));
+            assert_eq!(coverage, expected, "{mtu:?} {link_mtu}");
+        }
     }
 }

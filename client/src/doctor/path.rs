@@ -10,10 +10,12 @@ use airpods_dbus::Status;
 use super::helper::HelperNeed;
 use super::{Code, Finding};
 use crate::config::Config;
-use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to};
+use crate::cure::{
+    ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to, is_named,
+    named_clamp_command,
+};
 use crate::egress::{self, Branch, Egress, EgressLinks, EgressPath, NetworkPath, SMALLEST_MTU, Verdict};
-use crate::kernel::gateways;
-use crate::measure::memory::{Known, Memory, StaleClamp, ago};
+use crate::measure::memory::{Known, Memory, Network, StaleClamp, ago};
 use crate::measure::{targets, verdict};
 
 /// The path of a service's packets.
@@ -155,15 +157,29 @@ fn narrow(
 ) -> Finding {
     let Egress { link, mtu, .. } = egress;
     let network_mtu = route.network_mtu.unwrap_or_default();
-    let cure = cure(egress, status.is_some());
     let known = known.filter(|known| known.from_network);
-    match status.map_or(ClampCoverage::Open, |status| clamp_coverage(status, link)) {
+    let coverage = coverage(status, egress);
+    let cure = match status {
+        Some(status) if coverage != ClampCoverage::Open && is_named(status, link) => named_clamp_command(egress),
+        _ => cure(egress, status.is_some()),
+    };
+    let how = known.map_or_else(|| "inferred, not measured".to_owned(), |known| format!("measured {}", ago(known.age)));
+    let find = if helper_need == HelperNeed::None { Finding::note } else { Finding::broken };
+    match coverage {
         ClampCoverage::Clamped => Finding::fine(format!("packets of {services}: {route}, clamped")),
-        ClampCoverage::Open if known.is_some_and(|known| known.remedy == Remedy::Nothing) => {
+        ClampCoverage::Open | ClampCoverage::TooHigh(_)
+            if known.is_some_and(|known| known.remedy == Remedy::Nothing) =>
+        {
             let how = known.map(|known| format!("{} ({})", ago(known.age), known.verdict)).unwrap_or_default();
             Finding::fine(format!(
                 "packets of {services}: {route}, and nothing hangs, as was measured from their network {how}"
             ))
+        }
+        ClampCoverage::TooHigh(clamp) => {
+            let cause = format!(
+                "`{link}` is clamped to {clamp} bytes and takes {mtu}: large transfers of {services} hang ({how})"
+            );
+            find(Code::Measured(verdict::Code::ClampTooHigh), cause, cure)
         }
         // Only a note: most such links are in clouds, whose operators take care of their MTU.
         ClampCoverage::Open if !route.through_tunnel() => {
@@ -174,15 +190,17 @@ fn narrow(
             Finding::note(Code::MtuBlackHole, cause, cure)
         }
         ClampCoverage::Open => {
-            let how = known
-                .map_or_else(|| "inferred, not measured".to_owned(), |known| format!("measured {}", ago(known.age)));
             let cause = format!(
                 "packets of {services} have up to {network_mtu} bytes, and `{link}` takes {mtu}: large transfers hang ({how})"
             );
-            let find = if helper_need == HelperNeed::None { Finding::note } else { Finding::broken };
             find(Code::MtuBlackHole, cause, cure)
         }
     }
+}
+
+/// Whether the link is clamped; without a helper it is not.
+fn coverage(status: Option<&Status>, egress: &Egress) -> ClampCoverage {
+    status.map_or(ClampCoverage::Open, |status| clamp_coverage(status, egress))
 }
 
 fn cure(egress: &Egress, helper: bool) -> String {
@@ -224,8 +242,7 @@ fn narrow_branch(branch: &Branch, paths: &[Path], status: Option<&Status>, measu
         path.route.network_path == NetworkPath::Bridge && path.route.network_mtu.is_some_and(|network| network > mtu)
     };
     let services: Vec<String> = paths.iter().filter(sends_more).map(|path| format!("`{}`", path.service)).collect();
-    let is_clamped = status.is_some_and(|status| clamp_coverage(status, link) == ClampCoverage::Clamped);
-    if services.is_empty() || is_clamped {
+    if services.is_empty() || coverage(status, egress) == ClampCoverage::Clamped {
         return None;
     }
     let cause = format!(
@@ -253,9 +270,9 @@ pub(super) fn read_measured(
     let all = of_services.chain(branches.iter().map(|branch| &branch.egress));
     let links: BTreeMap<&str, &Egress> = all.map(|egress| (egress.link.as_str(), egress)).collect();
     let (memory, now) = (Memory::load(folder), SystemTime::now());
-    let around: Vec<_> = links.into_values().map(|egress| (egress, gateways(&egress.link))).collect();
-    let known = around.iter().filter_map(|(egress, around)| memory.known(&egress.link, around, now)).collect();
+    let around: Vec<_> = links.into_values().map(|egress| (egress, Network::of(&egress.link))).collect();
+    let known = around.iter().filter_map(|(_, network)| memory.known(network, now)).collect();
     let stale_clamps =
-        around.iter().filter_map(|(egress, around)| memory.stale_clamp(status?, egress, around, now)).collect();
+        around.iter().filter_map(|(egress, network)| memory.stale_clamp(status?, egress, network, now)).collect();
     Measured { known, stale_clamps, branches, possible }
 }

@@ -264,6 +264,14 @@ impl EgressLinks {
     }
 }
 
+/// The kind and the MTU of the link of this name; `None` if there is none, or the kernel does not
+/// tell.
+#[must_use]
+pub fn kind_and_mtu(link: &str) -> Option<(LinkKind, u32)> {
+    let link = Rtnetlink::open().ok()?.link_by_name(link).ok()??;
+    Some((link.kind, link.mtu))
+}
+
 /// The properties of the services' network that matter here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkFacts {

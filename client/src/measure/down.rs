@@ -173,14 +173,17 @@ impl Down {
         if self.largest.is_some_and(|largest| largest >= self.size) {
             return Some(DownEnding::Full);
         }
+        // Up to this size `rcv_mss` does not tell packets of the size from smaller ones.
+        let is_told = u32::from(self.size) > DEFAULT_MSS + u32::from(exchange.headers());
+        let short = if is_told { DownEnding::Short } else { DownEnding::Unclear };
         if exchange.closed {
             let all = exchange.is_whole() && exchange.info.rcv_ooopack == 0;
-            return Some(if all { DownEnding::Short } else { DownEnding::Unclear });
+            return Some(if all { short } else { DownEnding::Unclear });
         }
         let quiet = exchange.quiet_for();
         if !exchange.received.is_empty() && quiet > Duration::from_millis(60).max(rtt * 3 / 2) && exchange.is_whole() {
             self.healed = self.hole_at.is_some();
-            return Some(DownEnding::Short);
+            return Some(short);
         }
         // A lost segment that fits would have been repeated and have arrived by now: RACK repeats
         // it after about a quarter of a round trip.

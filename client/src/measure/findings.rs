@@ -79,6 +79,8 @@ pub(super) struct Findings {
     pub(super) answers_within: Option<Duration>,
     /// The search ran out of time or of connections.
     pub(super) cut_short: bool,
+    /// It ran out of time before the first connections, or hellos, had the time for an answer.
+    pub(super) hurried: bool,
     /// The connections and bytes that the search used.
     pub(super) spent: Usage,
     /// The duration of the search.
@@ -188,6 +190,11 @@ impl Findings {
     }
 }
 
+/// Time limit for another server's confirmation.
+pub(super) fn confirming(first: &Findings) -> Duration {
+    Duration::from_secs(4).max(first.rtt * 14)
+}
+
 /// Tries on another server the sizes at which the first one's path ends.
 pub(super) fn confirm<T: Transport>(
     transport: &mut T,
@@ -209,7 +216,7 @@ pub(super) fn confirm<T: Transport>(
             (0..FAILURES_NEEDED_DOWN).map(|_| Probe::Down(Box::new(Down::new(subject.ipv6, name, high, true)))),
         );
     }
-    let limits = BatchLimits { limit: Duration::from_secs(4).max(first.rtt * 14), stragglers: None };
+    let limits = BatchLimits { limit: confirming(first), stragglers: None };
     for outcome in run(transport, batch, limits, &mut findings.spent, |_, _| false) {
         findings.take(subject, &outcome);
     }

@@ -1,8 +1,11 @@
 //! Remembered measurements, by network: `paths.json` in the state folder.
 //!
-//! A network is kept as hashes of the link, the router and the router's MAC address, with a salt of
-//! the file's own. A reader of the file can tell two networks apart, but cannot name them. Names of
-//! servers, addresses and links are not kept.
+//! A network is kept as hashes, with a salt of the file's own: of the link, its kind and MTU, the
+//! router and the router's MAC address. A reader of the file can tell two networks apart, but
+//! cannot name them. Names of servers, addresses and links are not kept.
+
+mod attempts;
+mod network;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,14 +13,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use airpods_dbus::Status;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use super::report::{Link, Report};
+pub use attempts::{SeenFrom, note_attempt};
+pub use network::Network;
+
+use super::report::{Link, PlaceReport, Report};
 use super::verdict::Code;
 use crate::cure::{Remedy, fixed_clamp_command, is_fixed, remedy};
 use crate::egress::Egress;
 use crate::file::{self, Links, Lock, Owner};
-use crate::kernel::{Gateway, gateways};
+use attempts::Attempt;
+use network::Fingerprint;
 
 const FILE: &str = "paths.json";
 
@@ -33,6 +39,7 @@ const MAX_ENTRIES: usize = 64;
 pub struct Memory {
     salt: String,
     paths: Vec<Remembered>,
+    attempts: Vec<Attempt>,
 }
 
 /// One measurement.
@@ -48,28 +55,6 @@ pub struct Remembered {
     pub remedy: Remedy,
     /// It was also measured from within the services' network.
     pub from_network: bool,
-}
-
-/// A network, as salted hashes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fingerprint {
-    link: String,
-    gateways: String,
-    /// `None` as long as the kernel does not know the routers' MAC addresses.
-    hardware: Option<String>,
-}
-
-impl Fingerprint {
-    /// Whether both are the same network. The router's MAC address decides, or its IP address if
-    /// the MAC address is unknown.
-    fn is_of(&self, other: &Self) -> bool {
-        let same_router = match (&self.hardware, &other.hardware) {
-            (Some(one), Some(other)) => one == other,
-            _ => self.gateways == other.gateways,
-        };
-        self.link == other.link && same_router
-    }
 }
 
 /// The remembered measurement of a link, in the network that it is in now.
@@ -115,48 +100,26 @@ impl Memory {
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
-    /// The fingerprint of a link and the routers around it.
-    fn fingerprint(&self, link: &str, gateways: &[Gateway]) -> Fingerprint {
-        let hash = |parts: &[String]| {
-            let digest = Sha256::digest(format!("{}\0{}", self.salt, parts.join("\0")));
-            format!("{:032x}", digest.first_chunk().copied().map_or(0, u128::from_be_bytes))
-        };
-        let addresses: Vec<String> =
-            gateways.iter().map(|gateway| format!("{} {}", gateway.link, gateway.address)).collect();
-        let cards: Vec<String> = gateways.iter().filter_map(|gateway| gateway.hardware.clone()).collect();
-        Fingerprint {
-            link: hash(&["link".to_owned(), link.to_owned()]),
-            gateways: hash(&addresses),
-            hardware: (!cards.is_empty()).then(|| hash(&cards)),
-        }
-    }
-
-    /// The latest measurement of a link in the network of these routers, if it is still valid.
+    /// The latest measurement of a link in this network, if it is still valid.
     #[must_use]
-    pub fn known(&self, link: &str, gateways: &[Gateway], now: SystemTime) -> Option<Known> {
-        let here = self.fingerprint(link, gateways);
+    pub fn known(&self, network: &Network, now: SystemTime) -> Option<Known> {
+        let here = network.fingerprint(&self.salt);
         let found = self.paths.iter().rfind(|path| path.network.is_of(&here))?;
         let age = age(found.at, now).filter(|age| *age < MAX_AGE)?;
         let Remembered { verdict, remedy, from_network, .. } = found.clone();
-        Some(Known { link: link.to_owned(), verdict, remedy, from_network, age })
+        Some(Known { link: network.link.clone(), verdict, remedy, from_network, age })
     }
 
     /// How long ago the value of a link's clamp was measured, if that was on other networks only.
     #[must_use]
-    pub fn stale_clamp_age(
-        &self,
-        link: &str,
-        clamped_to: u32,
-        gateways: &[Gateway],
-        now: SystemTime,
-    ) -> Option<Duration> {
-        let here = self.fingerprint(link, gateways);
+    pub fn stale_clamp_age(&self, network: &Network, clamped_to: u32, now: SystemTime) -> Option<Duration> {
+        let here = network.fingerprint(&self.salt);
         let is_value = |path: &&Remembered| {
             let fixed = match path.remedy {
                 Remedy::Fixed { mtu, .. } => Some(u32::from(mtu)),
                 _ => None,
             };
-            path.network.link == here.link && fixed == Some(clamped_to)
+            path.network.is_link_of(&here) && fixed == Some(clamped_to)
         };
         // A measurement behind the clamp shows only what the clamp allows, so `clamped` does not
         // count as one of this network.
@@ -173,26 +136,40 @@ impl Memory {
         &self,
         status: &Status,
         egress: &Egress,
-        gateways: &[Gateway],
+        network: &Network,
         now: SystemTime,
     ) -> Option<StaleClamp> {
         let link = egress.link.as_str();
         let mtu = is_fixed(status, link)?;
-        let age = self.stale_clamp_age(link, mtu, gateways, now)?;
+        let age = self.stale_clamp_age(network, mtu, now)?;
         Some(StaleClamp { link: link.to_owned(), mtu, age, cure: fixed_clamp_command(egress, "auto") })
     }
 
     /// Adds a measurement, and removes an older one of the same network.
-    fn take(&mut self, link: &str, gateways: &[Gateway], report: &Report, now: SystemTime) {
-        let network = self.fingerprint(link, gateways);
-        let earlier = self.paths.iter().rfind(|path| path.network.is_of(&network)).cloned();
-        let (verdict, remedy) = judged(report, link, earlier);
-        self.paths.retain(|path| !path.network.is_of(&network));
-        let from_network = report.places.iter().any(|place| place.place != "host" && place.judged_from_host.is_none());
-        let at = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.paths.push(Remembered { network, at, verdict, remedy, from_network });
+    fn take(&mut self, network: &Network, report: &Report, now: SystemTime) {
+        let here = network.fingerprint(&self.salt);
+        let earlier = self.paths.iter().rfind(|path| path.network.is_of(&here)).cloned();
+        let (verdict, remedy) = judged(report, &network.link, earlier);
+        self.paths.retain(|path| !path.network.is_of(&here));
+        let from_network = report.places.iter().any(PlaceReport::is_measured_inside);
+        self.paths.push(Remembered { network: here, at: seconds(now), verdict, remedy, from_network });
         let surplus = self.paths.len().saturating_sub(MAX_ENTRIES);
         self.paths.drain(..surplus);
+    }
+
+    /// Changes the file in a folder. If that fails, a later command measures again.
+    fn change(folder: &Path, change: impl FnOnce(&mut Self)) {
+        let path: PathBuf = folder.join(FILE);
+        let Ok(_lock) = Lock::of(&path) else { return };
+        let mut memory = Self::load(Some(folder));
+        if memory.salt.is_empty() {
+            memory = Self { salt: salt(), ..Self::default() };
+        }
+        change(&mut memory);
+        if let Ok(text) = serde_json::to_string_pretty(&memory) {
+            // If this fails, the next command measures again.
+            let _ = file::put(&path, &text, true);
+        }
     }
 }
 
@@ -209,6 +186,10 @@ fn judged(report: &Report, link: &str, earlier: Option<Remembered>) -> (Code, Re
     }
 }
 
+fn seconds(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 fn age(at: u64, now: SystemTime) -> Option<Duration> {
     now.duration_since(UNIX_EPOCH + Duration::from_secs(at)).ok()
 }
@@ -220,18 +201,7 @@ pub fn remember(folder: Option<&Path>, report: &Report) {
     if remedy(report, &link.name) == Remedy::NotMeasured {
         return;
     }
-    let path: PathBuf = folder.join(FILE);
-    let Ok(_lock) = Lock::of(&path) else { return };
-    let mut memory = Memory::load(Some(folder));
-    if memory.salt.is_empty() {
-        memory.salt = salt();
-        memory.paths.clear();
-    }
-    memory.take(&link.name, &gateways(&link.name), report, SystemTime::now());
-    if let Ok(text) = serde_json::to_string_pretty(&memory) {
-        // If this fails, the next command measures again.
-        let _ = file::put(&path, &text, true);
-    }
+    Memory::change(folder, |memory| memory.take(&Network::of(&link.name), report, SystemTime::now()));
 }
 
 /// The link by which the host's packets leave.
@@ -260,130 +230,4 @@ pub fn ago(age: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::cure::remedy::tests::{path, place, report};
-    use crate::measure::report::Confidence;
-
-    fn router(address: &str, card: Option<&str>) -> Vec<Gateway> {
-        let hardware = card.map(str::to_owned);
-        vec![Gateway { link: "eth0".to_owned(), address: address.parse().unwrap(), hardware }]
-    }
-
-    fn narrow(size: u16) -> Report {
-        report(vec![place("host", "wg0", vec![path(Code::PathNarrow, Some(size), Confidence::Sure)])])
-    }
-
-    const NOW: Duration = Duration::from_secs(1_800_000_000);
-
-    fn at(later: u64) -> SystemTime {
-        UNIX_EPOCH + NOW + Duration::from_secs(later)
-    }
-
-    /// A value of 1300, measured in the network of this router.
-    fn measured(gateways: &[Gateway]) -> Memory {
-        let mut memory = Memory { salt: "salt".to_owned(), paths: Vec::new() };
-        memory.take("wg0", gateways, &narrow(1300), at(0));
-        memory
-    }
-
-    #[test]
-    fn a_measurement_is_valid_in_the_same_network_for_a_day() {
-        let home = router("192.0.2.1", Some("52:54:00:00:00:01"));
-        let memory = measured(&home);
-        let known = memory.known("wg0", &home, at(300)).unwrap();
-        assert_eq!((known.verdict, known.age), (Code::PathNarrow, Duration::from_secs(300)));
-        assert_eq!(memory.known("wg0", &home, at(90_000)), None, "too long ago");
-        assert_eq!(memory.known("wg1", &home, at(300)), None, "another link");
-        assert_eq!(memory.stale_clamp_age("wg0", 1300, &home, at(300)), None);
-    }
-
-    #[test]
-    fn another_router_is_another_network_and_its_value_is_of_elsewhere() {
-        let memory = measured(&router("192.0.2.1", Some("52:54:00:00:00:01")));
-        // A router with the same address and another MAC address, and one with another address.
-        for other in [router("192.0.2.1", Some("52:54:00:00:00:02")), router("192.0.2.254", None)] {
-            assert_eq!(memory.known("wg0", &other, at(300)), None);
-            assert_eq!(memory.stale_clamp_age("wg0", 1300, &other, at(300)), Some(Duration::from_secs(300)));
-            assert_eq!(memory.stale_clamp_age("wg0", 1280, &other, at(300)), None, "nobody measured that");
-        }
-    }
-
-    #[test]
-    fn a_router_whose_card_the_kernel_has_forgotten_is_known_by_its_address() {
-        let memory = measured(&router("192.0.2.1", Some("52:54:00:00:00:01")));
-        assert!(memory.known("wg0", &router("192.0.2.1", None), at(1)).is_some());
-    }
-
-    #[test]
-    fn a_measurement_behind_a_clamp_does_not_replace_one_without() {
-        let home = router("192.0.2.1", None);
-        let mut memory = measured(&home);
-        let clamped = report(vec![place("host", "wg0", vec![path(Code::Clamped, None, Confidence::AtLeast)])]);
-        memory.take("wg0", &home, &clamped, at(50));
-        let known = memory.known("wg0", &home, at(60)).unwrap();
-        assert_eq!((known.verdict, known.age), (Code::PathNarrow, Duration::from_secs(10)));
-        let fine = report(vec![place("host", "wg0", vec![path(Code::Fine, None, Confidence::Sure)])]);
-        memory.take("wg0", &home, &fine, at(60));
-        assert_eq!(memory.known("wg0", &home, at(60)).unwrap().remedy, Remedy::Nothing);
-    }
-
-    #[test]
-    fn one_measurement_for_each_network_is_kept_and_not_more_than_so_many() {
-        let home = router("192.0.2.1", None);
-        let mut memory = measured(&home);
-        memory.take("wg0", &home, &narrow(1280), at(10));
-        assert_eq!(memory.paths.len(), 1);
-        for last in 0..=255u8 {
-            memory.take("wg0", &router(&format!("198.51.100.{last}"), None), &narrow(1300), at(20));
-        }
-        assert_eq!(memory.paths.len(), MAX_ENTRIES);
-    }
-
-    #[test]
-    fn no_name_and_no_address_is_in_the_file() {
-        let text = serde_json::to_string(&measured(&router("192.0.2.1", Some("52:54:00:00:00:01")))).unwrap();
-        for name in ["wg0", "eth0", "192.0.2.1", "52:54", "registry"] {
-            assert!(!text.contains(name), "{name}: {text}");
-        }
-    }
-
-    #[test]
-    fn a_saved_measurement_is_read_unless_others_could_have_written_it() {
-        use std::os::unix::fs::PermissionsExt;
-        let home = tempfile::tempdir().unwrap();
-        remember(Some(home.path()), &narrow(1300));
-        let memory = Memory::load(Some(home.path()));
-        assert_eq!(memory.paths.len(), 1);
-        let file = home.path().join(FILE);
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert_eq!(Memory::load(Some(home.path())), Memory::default());
-        std::fs::write(&file, "{}").unwrap();
-        assert_eq!(Memory::load(Some(home.path())), Memory::default());
-    }
-
-    #[test]
-    fn a_check_that_measured_nothing_is_forgotten() {
-        let home = tempfile::tempdir().unwrap();
-        remember(
-            Some(home.path()),
-            &report(vec![place("host", "wg0", vec![path(Code::NotMeasured, None, Confidence::NotMeasured)])]),
-        );
-        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn durations_are_shown_in_words() {
-        for (seconds, expected) in [
-            (5, "just now"),
-            (60, "1 minute ago"),
-            (7_200, "2 hours ago"),
-            (90_000, "1 day ago"),
-            (260_000, "3 days ago"),
-        ] {
-            assert_eq!(ago(Duration::from_secs(seconds)), expected);
-        }
-    }
-}
+mod tests;

@@ -10,6 +10,7 @@
 //! **The truth rule**: a size that is reported as proven was carried. A packet of that size was
 //! sent once and whole, while the kernel's path MTU allowed it, and it was acknowledged.
 
+mod deadline;
 mod down;
 mod evidence;
 mod exchange;
@@ -44,15 +45,21 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::{Instant, timeout_at};
 
 use crate::egress::{Egress, egress};
 use crate::helper_link::status_if_running;
+use deadline::Deadline;
 use path::{Job, Server, measure, unresolved};
 use places::from_network;
 use report::{Family, Link, PathReport, PlaceReport, conclude, nameless};
+use targets::{OnlyByProxy, Unresolved};
+use verdict::mark_blocked_quic;
 
-/// Time limit of a whole check.
+/// Time limit of a whole check, names and every place included.
 pub const LIMIT: Duration = Duration::from_secs(12);
 
 /// The servers that a check measures, and the places it measures from.
@@ -65,7 +72,7 @@ pub struct Plan {
     /// Make plain transfers as well.
     pub proof: bool,
     /// Why the path to these servers cannot be measured, though they could be contacted.
-    pub unmeasurable: Option<String>,
+    pub unmeasurable: Option<OnlyByProxy>,
 }
 
 /// Called with the progress of a check: the family and the stage.
@@ -80,13 +87,16 @@ impl Drop for Stop {
     }
 }
 
-/// Checks every place.
-pub async fn check(plan: &Plan, on_progress: ProgressCallback) -> Report {
+/// Checks every place, within `limit`. Anything that is unfinished then counts as not measured.
+pub async fn check(plan: &Plan, limit: Duration, on_progress: ProgressCallback) -> Report {
     let begun = Instant::now();
-    if let Some(why) = &plan.unmeasurable {
-        return nameless(None, Code::NotMeasured, why, begun);
+    let end = begun + limit;
+    let left = || end.saturating_duration_since(Instant::now());
+    if let Some(only_by_proxy) = &plan.unmeasurable {
+        let report = nameless(None, Code::NotMeasured, &only_by_proxy.to_string(), begun);
+        return Report { cure: Some(only_by_proxy.cure()), ..report };
     }
-    let servers = match resolve(&plan.targets).await {
+    let servers = match resolve(&plan.targets, end, PATIENCE, Target::resolve).await {
         Ok(servers) => servers,
         Err((target, code, why)) => return nameless(target, code, &why, begun),
     };
@@ -97,40 +107,73 @@ pub async fn check(plan: &Plan, on_progress: ProgressCallback) -> Report {
         Some(link) => fixed_clamp(&link.name).await,
         None => None,
     };
-    host.paths = from_host(plan, &servers, clamped, begun, on_progress).await;
+    host.paths = from_host(plan, &servers, clamped, host_share(plan, left()), on_progress).await;
     let mut places = vec![host];
     for place in &plan.places.networks {
-        let report = from_network(plan, place, &servers, &places[0], begun).await;
+        let report = from_network(plan, place, &servers, &places[0], left()).await;
         places.push(report);
     }
     conclude(places, begun)
 }
 
+/// The host's share of the time that is left: the networks are measured after it, with its result.
+fn host_share(plan: &Plan, left: Duration) -> Duration {
+    if plan.places.networks.is_empty() { left } else { left * 2 / 3 }
+}
+
 /// The servers of each family, in the order of the targets.
 type Servers = BTreeMap<Family, Vec<Server>>;
 
-/// Resolves up to two names. Fails only if no name has an address.
-async fn resolve(targets: &[Target]) -> Result<Servers, (Option<&Target>, Code, String)> {
+/// The time that names get.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// Time for all of them.
+    full: Duration,
+    /// Time for the others once one has an address: a further server only confirms.
+    grace: Duration,
+}
+
+/// Resolvers ask a second time after five seconds (resolv.conf(5)).
+const PATIENCE: Patience = Patience { full: Duration::from_secs(6), grace: Duration::from_secs(1) };
+
+/// Resolves the names side by side with `lookup`, and takes the first two that have addresses.
+/// Fails only if none has one.
+async fn resolve<'a, L: Future<Output = Result<Vec<SocketAddr>, Unresolved>>>(
+    targets: &'a [Target],
+    end: Instant,
+    patience: Patience,
+    lookup: impl Fn(&'a Target) -> L,
+) -> Result<Servers, (Option<&'a Target>, Code, String)> {
+    let full = Instant::now() + patience.full;
+    let mut until = full.min(end);
+    let lookup = &lookup;
+    let mut running: FuturesUnordered<_> =
+        targets.iter().enumerate().map(|(index, target)| async move { (index, lookup(target).await) }).collect();
+    let mut answers = BTreeMap::new();
+    while let Ok(Some((index, answer))) = timeout_at(until, running.next()).await {
+        if answer.is_ok() {
+            until = until.min(Instant::now() + patience.grace);
+        }
+        answers.insert(index, answer);
+    }
+    drop(running);
     let mut servers = Servers::new();
     let mut failed = (None, Code::NotMeasured, "there is no server to ask".to_owned());
     let mut resolved = 0;
-    for target in targets {
-        match target.resolve().await {
-            Ok(addresses) => {
+    for (index, target) in targets.iter().enumerate() {
+        failed = match answers.remove(&index) {
+            Some(Ok(addresses)) => {
                 resolved += 1;
                 add(&mut servers, target, &addresses);
+                if resolved == 2 {
+                    break;
+                }
+                continue;
             }
-            Err(why) => {
-                let code = match why {
-                    targets::Unresolved::Refused(_) => Code::DnsRefused,
-                    targets::Unresolved::Silent => Code::DnsSilent,
-                };
-                failed = (Some(target), code, why.to_string());
-            }
-        }
-        if resolved == 2 {
-            break;
-        }
+            Some(Err(why)) => (Some(target), Code::DnsRefused, why.to_string()),
+            None if end < full => (None, Code::NotMeasured, "there was no time to resolve the names".to_owned()),
+            None => (Some(target), Code::DnsSilent, "no name server answers".to_owned()),
+        };
     }
     if servers.is_empty() { Err(failed) } else { Ok(servers) }
 }
@@ -170,9 +213,7 @@ fn link(egress: &Egress) -> Link {
 }
 
 /// The jobs of a place, one for each family.
-fn jobs(plan: &Plan, servers: &Servers, begun: Instant) -> Vec<Job> {
-    // A place that comes late still gets four seconds, even beyond the limit.
-    let left = LIMIT.saturating_sub(begun.elapsed()).max(Duration::from_secs(4));
+fn jobs(plan: &Plan, servers: &Servers, deadline: Deadline) -> Vec<Job> {
     let job = |(family, servers): (&Family, &Vec<Server>)| {
         let mut servers = servers.iter();
         Some(Job {
@@ -184,7 +225,7 @@ fn jobs(plan: &Plan, servers: &Servers, begun: Instant) -> Vec<Job> {
             transfers_only: false,
             udp: plan.proof,
             clamped: None,
-            milliseconds: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            deadline,
             from_host: None,
         })
     };
@@ -197,10 +238,11 @@ async fn from_host(
     plan: &Plan,
     servers: &Servers,
     clamped: Option<u16>,
-    begun: Instant,
+    time: Duration,
     on_progress: ProgressCallback,
 ) -> Vec<PathReport> {
-    let first: Vec<Job> = jobs(plan, servers, begun).into_iter().map(|job| Job { clamped, ..job }).collect();
+    let deadline = Deadline::after(time);
+    let first: Vec<Job> = jobs(plan, servers, deadline).into_iter().map(|job| Job { clamped, ..job }).collect();
     let mut paths = run_jobs(first.clone(), &on_progress).await;
     let useless =
         |path: &PathReport| matches!(path.verdict, Code::ServerDown | Code::ServerSilent | Code::DownNotMeasured);
@@ -213,10 +255,11 @@ async fn from_host(
             Some(Job { server: second, second: Some(job.server.clone()), ..job })
         })
         .collect();
-    if !swapped.is_empty() && begun.elapsed() < LIMIT / 2 {
+    if !swapped.is_empty() && deadline.left() > time / 2 {
         paths.extend(run_jobs(swapped, &on_progress).await);
     }
     mark_dead_ipv6(&mut paths);
+    mark_blocked_quic(&mut paths);
     paths
 }
 
@@ -238,7 +281,7 @@ async fn run_jobs(jobs: Vec<Job>, on_progress: &ProgressCallback) -> Vec<PathRep
         .into_iter()
         .map(|job| {
             let (stopped, on_progress) = (Arc::clone(&stop.0), Arc::clone(on_progress));
-            let fallback = unresolved(&job, Code::NotMeasured);
+            let fallback = unresolved(&job, "the measurement failed");
             let family = job.family;
             let thread =
                 tokio::task::spawn_blocking(move || measure(&job, &stopped, &|stage| on_progress(family, stage)));
@@ -298,3 +341,6 @@ impl fmt::Display for Stage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

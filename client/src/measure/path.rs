@@ -11,12 +11,13 @@ use nix::errno::Errno;
 use rustix::net::sockopt::{ip_mtu, ipv6_mtu};
 use serde::{Deserialize, Serialize};
 
-use super::findings::{Findings, Subject, answers, confirm};
-use super::report::{Confidence, Family, LimitedBy, PathReport, TransferReport, Udp};
-use super::search::{Budget, FAILURES_NEEDED_UP, failures_needed_down, search};
+use super::deadline::{Budget, Deadline};
+use super::findings::{Findings, Subject, answers, confirm, confirming};
+use super::report::{Confidence, Direction, Family, LimitedBy, PathReport, TransferReport, Udp};
+use super::search::{FAILURES_NEEDED_UP, SYN_TIMEOUT, failures_needed_down, search};
 use super::socket::Sockets;
 use super::transfer::{LIMIT, PADDING, transfer};
-use super::verdict::{Code, FromHost, PathFacts, direction, judge, narrow, value};
+use super::verdict::{Code, FromHost, PathFacts, direction, judge, narrow, value, with_udp};
 use super::{Stage, quic};
 use crate::egress::egress;
 
@@ -39,8 +40,8 @@ pub(super) struct Job {
     pub(super) udp: bool,
     /// The value that the helper clamps the link to, if it is a fixed one.
     pub(super) clamped: Option<u16>,
-    /// The time limit.
-    pub(super) milliseconds: u64,
+    /// The moment at which it has to end.
+    pub(super) deadline: Deadline,
     /// The host's own measurement, for a container's network.
     pub(super) from_host: Option<FromHost>,
 }
@@ -67,7 +68,7 @@ struct Choice {
 /// Measures one path.
 pub(super) fn measure(job: &Job, stop: &AtomicBool, on_progress: &(dyn Fn(Stage) + Sync)) -> PathReport {
     let begun = Instant::now();
-    let Some(choice) = choose(&job.server) else { return unresolved(job, Code::NotMeasured) };
+    let Some(choice) = choose(&job.server) else { return unresolved(job, "the server has no address") };
     let link = u16::try_from(choice.link_mtu.unwrap_or(LARGEST).min(LARGEST)).unwrap_or(u16::MAX);
     let known = choice.known.map_or(link, |known| u16::try_from(known).unwrap_or(u16::MAX).min(link));
     let subject = Subject {
@@ -86,28 +87,23 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, on_progress: &(dyn Fn(Stage)
         from_host: job.from_host,
         ..PathFacts::default()
     };
-    let whole = Duration::from_millis(job.milliseconds);
-    // The search opens no connection in the last 2.5 s, so that each has time to be judged.
-    let budget =
-        Budget { end: whole, last_begin: whole.saturating_sub(Duration::from_millis(2500)), ..Budget::default() };
     let mut sockets = Sockets::new(choice.to, begun, stop);
     if job.transfers_only {
         on_progress(Stage::Transfers);
         return only_transfers(job, &subject, &mut sockets, begun);
     }
-    let mut findings =
-        if choice.known.is_ok() { search(&mut sockets, &subject, budget, on_progress) } else { Findings::default() };
+    let mut findings = if choice.known.is_ok() {
+        search(&mut sockets, &subject, Budget::within(job.deadline.left()), on_progress)
+    } else {
+        Findings::default()
+    };
     if let Some(learnt) = facts.learnt {
         findings.up.limit_to(learnt, LimitedBy::Learnt);
     }
     try_others(job, &subject, &choice, &mut findings, &mut facts, stop, on_progress);
-    let left = whole.saturating_sub(begun.elapsed());
-    let udp = if job.udp && findings.tls && left > Duration::from_secs(2) {
-        quic::measure(choice.to, link, findings.rtt, stop).ok().flatten()
-    } else {
-        None
-    };
-    let transfers = (job.proof && findings.connected && left > LIMIT).then(|| {
+    let may_try_udp = job.udp && findings.tls && job.deadline.left() > quic::longest(findings.rtt);
+    let udp = may_try_udp.then(|| quic::measure(choice.to, link, findings.rtt, stop).ok()).flatten();
+    let transfers = (job.proof && findings.connected && job.deadline.left() > LIMIT).then(|| {
         // If a filter drops large hellos, a padded transfer would fail for that reason and show
         // nothing about sizes.
         on_progress(Stage::Transfers);
@@ -126,14 +122,18 @@ fn report(
     udp: Option<Udp>,
     transfers: Option<TransferReport>,
 ) -> PathReport {
-    let code = with_udp(judge(findings, facts), udp, job.from_host);
+    let code = with_udp(judge(findings, facts), udp.as_ref(), job.from_host);
     let errors = findings.refusals.iter().find_map(|(errno, _)| *errno).filter(|_| !findings.connected);
     let mut up = direction(&findings.up, facts, FAILURES_NEEDED_UP, findings.cut_short);
     let mut down = direction(&findings.down, facts, failures_needed_down(&findings.down), findings.cut_short);
-    if findings.mixed.is_some() {
-        for direction in [&mut up, &mut down] {
+    let doubt = match findings.mixed {
+        Some(_) => Some("some connections carry less"),
+        None => facts.others_unasked.then_some("there was no time to confirm it with another server"),
+    };
+    if let Some(doubt) = doubt {
+        for direction in [&mut up, &mut down].into_iter().filter(|direction| direction.proven.is_some()) {
             direction.confidence = direction.confidence.min(Confidence::AtLeast);
-            direction.reason = Some("some connections carry less".to_owned());
+            direction.reason = Some(doubt.to_owned());
         }
     }
     if !findings.tls {
@@ -160,25 +160,27 @@ fn report(
     }
 }
 
-/// If TCP is fine, UDP may still not be.
-fn with_udp(code: Code, udp: Option<Udp>, from_host: Option<FromHost>) -> Code {
-    match (code, udp) {
-        (Code::Fine, Some(udp)) if udp.failed.is_some() => Code::UdpNarrow,
-        (Code::Fine, None) if from_host.is_some_and(|host| host.quic) => Code::QuicBlocked,
-        _ => code,
+/// The reason if time ran out before anything was measured.
+pub(super) const LATE: &str = "there was no time left";
+
+/// A report without a measurement, and the reason.
+pub(super) fn unresolved(job: &Job, why: &str) -> PathReport {
+    let port = job.server.addresses.first().map_or(0, SocketAddr::port);
+    let direction = Direction { reason: Some(why.to_owned()), ..Direction::default() };
+    PathReport {
+        up: direction.clone(),
+        down: direction,
+        ..PathReport::without(job.family, &job.server.host, port, Code::NotMeasured)
     }
 }
 
-/// A report without a measurement.
-pub(super) fn unresolved(job: &Job, code: Code) -> PathReport {
-    let port = job.server.addresses.first().map_or(0, SocketAddr::port);
-    PathReport::without(job.family, &job.server.host, port, code)
-}
-
 fn only_transfers(job: &Job, subject: &Subject, sockets: &mut Sockets<'_>, begun: Instant) -> PathReport {
+    if job.deadline.left() < LIMIT {
+        return unresolved(job, LATE);
+    }
     let mut findings = Findings::default();
     let mut made = transfer(sockets, subject.ipv6, subject.name.as_deref(), PADDING, &mut findings.spent);
-    if made.completed < made.of {
+    if made.completed < made.of && job.deadline.left() > SYN_TIMEOUT {
         let (answered, spent) = answers(sockets, subject);
         made.answers |= answered;
         findings.spent.connections += spent.connections;
@@ -188,12 +190,12 @@ fn only_transfers(job: &Job, subject: &Subject, sockets: &mut Sockets<'_>, begun
         0 if host.whole => Code::ContainerCut,
         _ => Code::Fine,
     };
+    let port = job.server.addresses.first().map_or(0, SocketAddr::port);
     PathReport {
-        verdict: code,
         transfers: Some(made),
         seconds: begun.elapsed().as_secs_f64(),
         connections: findings.spent.connections,
-        ..unresolved(job, code)
+        ..PathReport::without(job.family, &job.server.host, port, code)
     }
 }
 
@@ -219,6 +221,12 @@ fn try_others(
     let (up, down) = narrow(findings);
     let silent = !findings.tls && !findings.alert && !findings.not_tls;
     if !(up || down || silent) || facts.no_route.is_some() {
+        return;
+    }
+    let left = job.deadline.left();
+    // With less time a server that answers could seem silent.
+    if left < if silent { SYN_TIMEOUT } else { confirming(findings) } {
+        facts.others_unasked = true;
         return;
     }
     let mut sockets = Sockets::new(to, Instant::now(), stop);

@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::report::{Confidence, Direction, PathReport, PlaceReport, Report};
-use super::verdict::Weight;
+use super::report::{Confidence, Direction, PathReport, PlaceReport, Report, Udp};
+use super::verdict::{Code, Weight};
 use crate::terminal::Tone;
 
 /// A line of the picture.
@@ -78,18 +78,26 @@ fn path(path: &PathReport) -> Vec<Line> {
     }
     lines.push(direction("up", &path.up, path.top));
     lines.push(direction("down", &path.down, path.top));
-    if let Some(udp) = path.udp.filter(|udp| udp.answered) {
-        let failed = udp.failed.map(|failed| format!(", {failed} vanishes")).unwrap_or_default();
-        let tone = if udp.failed.is_some() { Tone::Bad } else { Tone::Good };
-        let passes = udp.proven.unwrap_or_default();
-        lines.push(Line { text: format!("    udp   {passes} pass{failed}"), tone });
-    }
+    lines.extend(path.udp.as_ref().map(|found| udp(found, path.verdict)));
     if let Some(made) = &path.transfers {
         let slowest = made.slowest.map(|slowest| format!(" ({slowest:.2} s)")).unwrap_or_default();
         let tone = if made.completed == made.of { Tone::Good } else { Tone::Bad };
         lines.push(Line { text: format!("    transfers  {} of {} completed{slowest}", made.completed, made.of), tone });
     }
     lines
+}
+
+fn udp(udp: &Udp, verdict: Code) -> Line {
+    let (said, tone) = match udp {
+        Udp { answered: true, proven, failed: Some(failed), .. } => {
+            (format!("{} pass, {failed} vanishes", proven.unwrap_or_default()), Tone::Bad)
+        }
+        Udp { answered: true, proven, .. } => (format!("{} pass", proven.unwrap_or_default()), Tone::Good),
+        Udp { refused: Some(error), .. } => (format!("refused: {error}"), Tone::Doubtful),
+        _ if verdict == Code::QuicBlocked => ("no answer, although the server speaks QUIC".to_owned(), Tone::Doubtful),
+        _ => ("no answer: the server may not speak QUIC, or UDP is blocked".to_owned(), Tone::Plain),
+    };
+    Line { text: format!("    udp   {said}"), tone }
 }
 
 fn direction(name: &str, direction: &Direction, top: u16) -> Line {

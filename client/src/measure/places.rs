@@ -2,12 +2,13 @@
 //! enters the container's network (see [`crate::inside`]). The host's measurement helps to judge
 //! what it finds there.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::path::{Job, measure};
+use super::deadline::Deadline;
+use super::path::{Job, LATE, measure, unresolved};
 use super::report::{Confidence, Direction, Family, PathReport, PlaceReport};
 use super::verdict::{Code, FromHost};
 use super::{Plan, Servers, jobs, link};
@@ -96,17 +97,21 @@ fn host_result(paths: &[PathReport], family: Family) -> Option<FromHost> {
         whole: path.up.proven == Some(path.top) && path.down.proven == Some(path.top),
         up: path.up.proven.unwrap_or_default(),
         down: path.down.proven.unwrap_or_default(),
-        quic: path.udp.is_some_and(|udp| udp.answered),
+        quic: path.udp.as_ref().is_some_and(|udp| udp.answered),
     })
 }
 
-/// Measures from within a network. If it cannot be entered, the host's measurement is used.
+/// Time for a process in a network to start, and to hand over its report.
+const PASSING_ON: Duration = Duration::from_millis(500);
+
+/// Measures from within a network, within `time`. If it cannot be entered, the host's measurement
+/// is used.
 pub(super) async fn from_network(
     plan: &Plan,
     place: &Place,
     servers: &Servers,
     host: &PlaceReport,
-    begun: Instant,
+    time: Duration,
 ) -> PlaceReport {
     let mut report = PlaceReport {
         place: place.name.clone(),
@@ -126,14 +131,22 @@ pub(super) async fn from_network(
         hints.extend(known.and_then(|path| path.narrow_to));
         Job { hints, transfers_only: backend.is_some(), from_host: host_result(&host.paths, job.family), ..job }
     };
-    let jobs: Vec<Job> = jobs(plan, servers, begun).into_iter().map(prepare).collect();
-    match measure_inside(place.pid, &jobs).await {
-        Ok(paths) => report.paths = paths,
-        Err(why) => {
-            report.judged_from_host = Some(format!("this user may not enter the network: {why}"));
-            return judged_from_host(report, place, host);
-        }
-    }
+    let deadline = Deadline::after(time.saturating_sub(PASSING_ON));
+    let jobs: Vec<Job> = jobs(plan, servers, deadline).into_iter().map(prepare).collect();
+    let late = || jobs.iter().map(|job| unresolved(job, LATE)).collect();
+    report.paths = match backend {
+        // Sizes inside show nothing, and there are no transfers to make.
+        Some(_) if !plan.proof => late(),
+        _ if time <= PASSING_ON => late(),
+        _ => match measure_inside(place.pid, &jobs, time).await {
+            Ok(paths) => paths,
+            Err(why) if why.kind() == ErrorKind::TimedOut => late(),
+            Err(why) => {
+                report.judged_from_host = Some(why.to_string());
+                return judged_from_host(report, place, host);
+            }
+        },
+    };
     if let Some(backend) = backend {
         report.judged_from_host = Some(host_connections_note(backend));
         copy_sizes(&mut report, host);
@@ -185,18 +198,16 @@ fn judged_from_host(mut report: PlaceReport, place: &Place, host: &PlaceReport) 
 /// The name of the hidden command that measures in a container's network.
 pub const COMMAND: &str = "measure-inside";
 
-/// Time limit of that process: the measurement itself ends in time, but the machine may be slow.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Upper bound on the list of jobs, in bytes: two families with two servers each have 1 kB.
 const JOBS: u64 = 64 << 10;
 
-/// Measures from within the network of the process `pid`, in a process of airpods that enters it.
+/// Measures from within the network of the process `pid`, in a process of airpods that enters it
+/// and is ended after `time`.
 ///
 /// # Errors
-/// The network may not be entered, or the process fails.
-pub(super) async fn measure_inside(pid: u32, jobs: &[Job]) -> io::Result<Vec<PathReport>> {
-    let answer = inside::run(COMMAND, pid, &serde_json::to_vec(jobs)?, TIMEOUT).await?;
+/// The network may not be entered, or the process fails or is late (`TimedOut`).
+pub(super) async fn measure_inside(pid: u32, jobs: &[Job], time: Duration) -> io::Result<Vec<PathReport>> {
+    let answer = inside::run(COMMAND, pid, &serde_json::to_vec(jobs)?, time).await?;
     serde_json::from_slice(&answer).map_err(io::Error::other)
 }
 
@@ -218,4 +229,60 @@ fn measure_all(jobs: &[Job]) -> Vec<PathReport> {
         let started: Vec<_> = jobs.iter().map(|job| scope.spawn(|| measure(job, &stop, &|_| {}))).collect();
         started.into_iter().filter_map(|thread| thread.join().ok()).collect()
     })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+
+    use super::super::path::Server;
+    use super::*;
+
+    /// A rootless network of a process that does not exist.
+    pub(in crate::measure) fn place() -> Place {
+        let rootless = NetworkPath::Rootless(RootlessBackend::Pasta);
+        let route =
+            EgressPath { network_path: rootless, egress: None, network_mtu: None, verdict: Verdict::HostSockets };
+        Place { name: "airpods".to_owned(), services: Vec::new(), route, pid: u32::MAX }
+    }
+
+    fn servers() -> Servers {
+        let addresses = vec!["192.0.2.1:443".parse().unwrap()];
+        BTreeMap::from([(Family::Ipv4, vec![Server { host: "registry.example".to_owned(), name: None, addresses }])])
+    }
+
+    fn host() -> PlaceReport {
+        let path = PathReport::without(Family::Ipv4, "registry.example", 443, Code::PathNarrow);
+        PlaceReport { place: "host".to_owned(), paths: vec![path], ..PlaceReport::default() }
+    }
+
+    #[tokio::test]
+    async fn without_proof_nothing_is_sent_for_a_rootless_service_and_the_hosts_sizes_are_its_own() {
+        let report = from_network(&Plan::default(), &place(), &servers(), &host(), Duration::from_secs(1)).await;
+        assert_eq!(report.paths[0].verdict, Code::PathNarrow);
+        assert_eq!((report.paths[0].transfers.clone(), report.paths[0].connections), (None, 0));
+        assert_eq!(report.judged_from_host, Some(host_connections_note(RootlessBackend::Pasta)));
+    }
+
+    #[tokio::test]
+    async fn a_network_for_which_no_time_is_left_is_not_measured() {
+        let route = EgressPath { network_path: NetworkPath::Bridge, ..place().route };
+        let bridge = Place { route, ..place() };
+        let report = from_network(&Plan::default(), &bridge, &servers(), &host(), Duration::ZERO).await;
+        let path = &report.paths[0];
+        assert_eq!((path.verdict, path.up.reason.as_deref()), (Code::NotMeasured, Some(LATE)));
+        assert_eq!(report.judged_from_host, None);
+    }
+
+    #[tokio::test]
+    async fn why_a_network_was_not_measured_from_within_is_told_as_it_is() {
+        let route = EgressPath { network_path: NetworkPath::Bridge, ..place().route };
+        let bridge = Place { route, ..place() };
+        // The program of the tests does not know the hidden command.
+        let report = from_network(&Plan::default(), &bridge, &servers(), &host(), Duration::from_secs(60)).await;
+        assert_eq!(report.paths[0].verdict, Code::PathNarrow);
+        let why = report.judged_from_host.unwrap();
+        assert!(!why.contains("may not enter"), "{why}");
+    }
 }

@@ -4,7 +4,7 @@
 //! silent, so silence does not show a fault of the network.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -32,9 +32,14 @@ fn headers(ipv6: bool) -> u16 {
     if ipv6 { 48 } else { 28 }
 }
 
-/// Tries sizes up to `top`, as whole packets. `None` if nothing was answered: the server may not
-/// speak QUIC.
-pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration, stop: &AtomicBool) -> io::Result<Option<Udp>> {
+/// The longest time that [`measure`] takes at this round trip.
+pub(super) fn longest(rtt: Duration) -> Duration {
+    (TIMEOUT + rtt * 2) * TRIES * 2
+}
+
+/// Tries sizes up to `top`, as whole packets. Without an answer the server may not speak QUIC,
+/// unless the kernel reports that something refuses the packets.
+pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration, stop: &AtomicBool) -> io::Result<Udp> {
     let any: SocketAddr =
         if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any)?;
@@ -48,20 +53,35 @@ pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration, stop: &AtomicBool
     socket.connect(to)?;
     let wait = TIMEOUT + rtt * 2;
     let least = SMALLEST + headers(to.is_ipv6());
-    let answered = |sizes: &[u16]| answered(&socket, sizes, wait, to.is_ipv6(), stop);
+    let mut refused = None;
+    let mut answered = |sizes: &[u16]| answered(&socket, sizes, wait, to.is_ipv6(), stop, &mut refused);
     if !answered(&[least])?.contains(&least) {
-        return Ok(None);
+        return Ok(Udp { refused: refused.map(|error| error.to_string()), ..Udp::default() });
     }
     let sizes: Vec<u16> = ladder(top, least, &[]).into_iter().filter(|size| *size > least).collect();
     let mut passed = answered(&sizes)?;
     passed.push(least);
     let proven = passed.iter().copied().max();
     let failed = sizes.into_iter().find(|size| Some(*size) > proven);
-    Ok(Some(Udp { answered: true, proven, failed }))
+    Ok(Udp { answered: true, refused: None, proven, failed })
 }
 
-/// The sizes that are answered, each tried up to three times.
-fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool, stop: &AtomicBool) -> io::Result<Vec<u16>> {
+/// Whether an error shows that something keeps UDP from the server: a rule of this host (`EPERM`)
+/// or of a router on the way (`EHOSTUNREACH`, `EACCES`). A closed port (`ECONNREFUSED`) is only a
+/// server without QUIC.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable)
+}
+
+/// The sizes that are answered, each tried up to three times. `refused` gets the latest refusal.
+fn answered(
+    socket: &UdpSocket,
+    sizes: &[u16],
+    wait: Duration,
+    ipv6: bool,
+    stop: &AtomicBool,
+    refused: &mut Option<io::Error>,
+) -> io::Result<Vec<u16>> {
     let mut open: BTreeMap<[u8; 8], u16> = BTreeMap::new();
     let mut passed = Vec::new();
     for _ in 0..TRIES {
@@ -70,7 +90,7 @@ fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool, stop:
             open.insert(id, *size);
             // A datagram that is too large for the link is not sent (`EMSGSIZE`), and so not
             // answered.
-            let _ = socket.send(&datagram(id, size - headers(ipv6)));
+            *refused = socket.send(&datagram(id, size - headers(ipv6))).err().filter(is_refusal).or(refused.take());
         }
         let until = Instant::now() + wait;
         while passed.len() < sizes.len() {
@@ -80,7 +100,13 @@ fn answered(socket: &UdpSocket, sizes: &[u16], wait: Duration, ipv6: bool, stop:
             }
             socket.set_read_timeout(Some(left.min(POLL_INTERVAL)))?;
             let mut answer = [0; 1500];
-            let Ok(length) = socket.recv(&mut answer) else { continue };
+            let length = match socket.recv(&mut answer) {
+                Ok(length) => length,
+                Err(error) => {
+                    *refused = Some(error).filter(is_refusal).or(refused.take());
+                    continue;
+                }
+            };
             let size = answer.get(..length).and_then(connection).and_then(|id| open.remove(&id));
             passed.extend(size.filter(|size| !passed.contains(size)));
         }
@@ -142,14 +168,18 @@ mod tests {
 
     #[test]
     fn the_largest_datagram_that_is_answered_is_proven() {
-        let whole = measure(server(2000), 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap().unwrap();
-        assert_eq!(whole, Udp { answered: true, proven: Some(1420), failed: None });
-        let narrow = measure(server(1300), 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap().unwrap();
-        assert_eq!(narrow, Udp { answered: true, proven: Some(1296), failed: Some(1360) });
+        let whole = measure(server(2000), 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap();
+        assert_eq!(whole, Udp { answered: true, proven: Some(1420), ..Udp::default() });
+        let narrow = measure(server(1300), 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap();
+        assert_eq!(narrow, Udp { answered: true, refused: None, proven: Some(1296), failed: Some(1360) });
     }
 
     #[test]
-    fn of_a_server_without_quic_nothing_is_known() {
-        assert_eq!(measure(server(0), 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap(), None);
+    fn of_a_server_without_quic_nothing_is_known_and_a_closed_port_is_one() {
+        let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let begun = Instant::now();
+        assert_eq!(measure(closed, 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap(), Udp::default());
+        assert!(begun.elapsed() <= longest(Duration::ZERO));
+        assert_eq!(measure(server(0), 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap(), Udp::default());
     }
 }

@@ -2,9 +2,9 @@
 //! `airpods net check --json` prints it.
 
 use std::fmt;
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::targets::Target;
 use super::verdict::{Code, Weight, Words, words};
@@ -47,6 +47,20 @@ pub struct PlaceReport {
     pub own_mtu: Option<u32>,
     /// One for each family and server.
     pub paths: Vec<PathReport>,
+}
+
+impl PlaceReport {
+    /// Whether sizes were measured from within a network.
+    pub(super) fn is_measured_inside(&self) -> bool {
+        let measured = |path: &PathReport| path.verdict.weight() != Weight::Unmeasured;
+        self.place != "host" && self.judged_from_host.is_none() && self.paths.iter().any(measured)
+    }
+
+    /// Whether packets from within a network were tried: with a result, or in vain.
+    #[must_use]
+    pub fn is_tried_inside(&self) -> bool {
+        self.is_measured_inside() || self.judged_from_host.is_some()
+    }
 }
 
 /// A link of the host.
@@ -100,7 +114,7 @@ pub struct PathReport {
     pub up: Direction,
     /// From the server to here.
     pub down: Direction,
-    /// The packet sizes that UDP carries to the server's port, if the server speaks QUIC.
+    /// The packet sizes that UDP carries to the server's port, if they were tried.
     pub udp: Option<Udp>,
     /// The size to clamp to, if a direction is too narrow: a packet of this size passed.
     pub narrow_to: Option<u16>,
@@ -205,11 +219,13 @@ impl Confidence {
 }
 
 /// The packet sizes that UDP carries to the server's port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Udp {
-    /// The server answered QUIC at all.
+    /// The server answered QUIC at all. Without an answer it may not speak QUIC.
     pub answered: bool,
+    /// The kernel's error, if a rule of this host or a router refused the packets.
+    pub refused: Option<String>,
     /// The largest datagram that was answered, as the size of its IP packet.
     pub proven: Option<u16>,
     /// The smallest one above it that repeatedly was not answered.
@@ -265,7 +281,7 @@ pub(super) fn conclude(places: Vec<PlaceReport>, begun: Instant) -> Report {
 fn about(place: &PlaceReport, path: &PathReport) -> Words {
     let least = [path.up.proven, path.down.proven].into_iter().flatten().min();
     let narrow = |direction: &Direction| direction.failed.is_some();
-    let udp = path.udp.filter(|_| path.verdict == Code::UdpNarrow).and_then(|udp| udp.proven);
+    let udp = path.udp.as_ref().filter(|_| path.verdict == Code::UdpNarrow).and_then(|udp| udp.proven);
     Words {
         place: if place.place == "host" { "the host".to_owned() } else { format!("the network `{}`", place.place) },
         server: path.server.clone(),
@@ -280,6 +296,8 @@ fn about(place: &PlaceReport, path: &PathReport) -> Words {
             _ => "in both directions",
         },
         passes: udp.or(path.narrow_to).or(least),
+        limited_by: path.up.limited_by,
+        reason: path.up.reason.clone().or_else(|| path.down.reason.clone()),
     }
 }
 

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::Stage;
+use super::deadline::Budget;
 use super::down::{Down, base};
 use super::evidence::{Evidence, down_sizes, ladder, spread};
 use super::findings::{Findings, Subject};
@@ -16,23 +17,6 @@ use super::hello::Answer;
 use super::run::{BatchLimits, Outcome, Probe, Progress, Transport, run};
 use super::train::Record;
 use super::up::{Up, UpEnding};
-
-/// The time and the connections that a check may use on one path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Budget {
-    /// The search ends after this time, whatever is known by then.
-    pub(super) end: Duration,
-    /// No connection is opened after this time.
-    pub(super) last_begin: Duration,
-    /// Upper bound on all connections.
-    pub(super) connections: u32,
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { end: Duration::from_secs(12), last_begin: Duration::from_millis(9500), connections: 48 }
-    }
-}
 
 /// Upper bound on simultaneous connections.
 const MAX_CONNECTIONS: usize = 10;
@@ -51,6 +35,11 @@ const LAST_ROUNDS: (u32, Duration) = (16, Duration::from_millis(1500));
 
 /// The padding that makes a hello of 256 bytes one of 1,760, as those with post-quantum groups are.
 const BIG_PADDING: u16 = 1500;
+
+/// The number of segments by which loss is judged. Rounds, and trains in each, that send them.
+pub(super) const ENOUGH_SENT: u32 = 60;
+const SAMPLES: u32 = 3;
+const SAMPLE: u32 = 3;
 
 /// The number of connections up and down on which a size must fail before it is too large.
 pub(super) const FAILURES_NEEDED_UP: u32 = 3;
@@ -110,6 +99,7 @@ impl<T: Transport> Search<'_, T> {
         self.narrow();
         self.probe_boundary();
         self.retry_contradictions();
+        self.sample_losses();
     }
 
     fn base(&self) -> u16 {
@@ -122,6 +112,11 @@ impl<T: Transport> Search<'_, T> {
 
     fn elapsed(&self) -> Duration {
         self.transport.now().saturating_sub(self.begun)
+    }
+
+    /// Whether the time is up.
+    fn is_over(&self) -> bool {
+        self.elapsed() >= self.budget.end
     }
 
     /// Whether time and budget allow this many more connections. If not, notes that the search was
@@ -165,9 +160,10 @@ impl<T: Transport> Search<'_, T> {
         let outcomes = run(self.transport, batch, limits, &mut self.findings.spent, enough);
         for (outcome, big) in outcomes.iter().zip(big) {
             self.findings.take(self.subject, outcome);
-            if big {
+            let answered = matches!(outcome.summary().answer, Answer::Tls | Answer::Alert);
+            // A hello that the end of the time cut off has not failed.
+            if big && (answered || !self.is_over()) {
                 self.findings.big_hellos += u32::from(outcome.summary().connected);
-                let answered = matches!(outcome.summary().answer, Answer::Tls | Answer::Alert);
                 self.findings.big_hello = Some(self.findings.big_hello.unwrap_or(false) || answered);
             }
         }
@@ -214,6 +210,7 @@ impl<T: Transport> Search<'_, T> {
             train && down && others && answered
         };
         let outcomes = self.run(batch, Duration::from_secs(5), None, settled);
+        self.findings.hurried |= self.is_over();
         match outcomes.last() {
             Some(Outcome::Up(up)) => {
                 self.tied = up.limit.is_some_and(|limit| limit <= self.base()) && !up.learnt;
@@ -226,7 +223,9 @@ impl<T: Transport> Search<'_, T> {
     /// No hello was answered: tries one without the name. Returns whether the direction up can
     /// still be measured.
     fn answers_without_name(&mut self) -> bool {
-        if self.name().is_some() && self.may_begin(2) {
+        if self.name().is_some() && !self.may_begin(2) {
+            self.findings.hurried = true;
+        } else if self.name().is_some() {
             let nameless = |ipv6, size| Probe::Down(Box::new(Down::new(ipv6, None, size, false)));
             let (ipv6, size) = (self.subject.ipv6, self.base());
             let outcomes = self.run(
@@ -237,6 +236,7 @@ impl<T: Transport> Search<'_, T> {
             );
             let answered =
                 outcomes.iter().any(|outcome| matches!(outcome.summary().answer, Answer::Tls | Answer::Alert));
+            self.findings.hurried |= self.is_over();
             self.findings.answers_without_name = Some(answered);
             // These answers are to a hello without the name, so they do not count.
             (self.findings.tls, self.findings.alert) = (false, false);
@@ -404,6 +404,25 @@ impl<T: Transport> Search<'_, T> {
             let findings = &self.findings;
             let least = [up.and(findings.up.proven), down.and(findings.down.proven)].into_iter().flatten().min();
             self.findings.mixed = least;
+        }
+    }
+
+    /// Sends trains of small packets if every size passes and a packet was retransmitted: one train
+    /// is too short to tell a path that loses packets from an accident.
+    fn sample_losses(&mut self) {
+        let top = self.subject.top;
+        let base = self.base();
+        let sizes = spread(base, base + 100, 8);
+        for _ in 0..SAMPLES {
+            let findings = &self.findings;
+            let passes = findings.up_is_whole(top) && findings.up.failed().is_none();
+            let enough = findings.sent_again == 0 || findings.sent >= ENOUGH_SENT;
+            if !passes || enough || !self.may_begin(SAMPLE) {
+                return;
+            }
+            let batch = (0..SAMPLE).map(|_| self.up(&sizes, false)).collect();
+            let limit = self.round_trips(Duration::from_secs(3), 12);
+            self.run(batch, limit, None, |_, _| false);
         }
     }
 }

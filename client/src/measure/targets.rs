@@ -4,11 +4,9 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
-use std::time::Duration;
 
 use hyper::Uri;
 use tokio::net::lookup_host;
-use tokio::time::timeout;
 
 use crate::config::ImageName;
 
@@ -82,29 +80,23 @@ impl Target {
     /// Resolves the name with the host's resolver.
     ///
     /// # Errors
-    /// [`Unresolved`]
+    /// The resolver's.
     pub async fn resolve(&self) -> Result<Vec<SocketAddr>, Unresolved> {
-        match timeout(RESOLVING, lookup_host((self.host.as_str(), self.port))).await {
-            Ok(Ok(addresses)) => Ok(addresses.collect()),
-            Ok(Err(cause)) => Err(Unresolved::Refused(cause)),
-            Err(_) => Err(Unresolved::Silent),
-        }
+        Ok(lookup_host((self.host.as_str(), self.port)).await?.collect())
+    }
+
+    /// The URL that names it.
+    fn url(&self) -> String {
+        let Self { host, port } = self;
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        if *port == HTTPS { format!("https://{host}") } else { format!("https://{host}:{port}") }
     }
 }
 
-/// Time limit for a name: resolvers ask a second time after five seconds (resolv.conf(5)).
-const RESOLVING: Duration = Duration::from_secs(6);
-
-/// A name has no address.
+/// A name has no address: the resolver reports an error.
 #[derive(Debug, thiserror::Error)]
-pub enum Unresolved {
-    /// The resolver reports an error.
-    #[error("the name does not resolve: {0}")]
-    Refused(io::Error),
-    /// The resolver does not answer.
-    #[error("no name server answers")]
-    Silent,
-}
+#[error("the name does not resolve: {0}")]
+pub struct Unresolved(#[from] io::Error);
 
 /// The registries of images, each once, in order.
 #[must_use]
@@ -132,17 +124,33 @@ pub fn proxy(target: &Target, variable: impl Fn(&str) -> Option<String>) -> Opti
     (!exempt.split(',').map(str::trim).any(spared)).then_some(proxy)
 }
 
+/// Programs reach every server through a proxy, so the direct path shows nothing about them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`https_proxy` is set, so programs reach the registries through `{proxy}`: they do not use the direct path, which could be measured"
+)]
+pub struct OnlyByProxy {
+    proxy: String,
+    server: Target,
+}
+
+impl OnlyByProxy {
+    /// The command that measures the direct path regardless.
+    #[must_use]
+    pub fn cure(&self) -> String {
+        format!("airpods net check --url {}", self.server.url())
+    }
+}
+
 /// Why nothing is measured if all servers are reached through a proxy; `None` if one is reached
 /// directly.
 #[must_use]
-pub fn only_by_proxy(targets: &[Target], variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+pub fn only_by_proxy(targets: &[Target], variable: impl Fn(&str) -> Option<String>) -> Option<OnlyByProxy> {
     let proxies = targets.iter().map(|target| proxy(target, &variable)).collect::<Option<Vec<_>>>()?;
     // The proxy's URL may hold a password before the `@`.
     let proxy =
         proxies.first()?.rsplit('@').next()?.trim_start_matches("https://").trim_start_matches("http://").to_owned();
-    Some(format!(
-        "`https_proxy` is set, so programs reach the registries through `{proxy}`: they do not use the direct path, which could be measured"
-    ))
+    Some(OnlyByProxy { proxy, server: targets.first()?.clone() })
 }
 
 #[cfg(test)]
@@ -164,6 +172,7 @@ mod tests {
             ("https://ghcr.io/v2/", "ghcr.io", 443),
         ] {
             assert_eq!(text.parse(), Ok(target(host, port)), "{text}");
+            assert_eq!(target(host, port).url().parse(), Ok(target(host, port)), "{text}");
         }
     }
 
@@ -216,9 +225,11 @@ mod tests {
     fn servers_that_programs_reach_through_a_proxy_are_not_measured_and_the_reason_holds_no_password() {
         let docker = target("registry-1.docker.io", 443);
         for variable in ["https_proxy", "HTTPS_PROXY"] {
-            let why =
+            let proxied =
                 only_by_proxy(std::slice::from_ref(&docker), of(&[(variable, "http://me:secret@proxy.example:3128")]))
                     .unwrap();
+            assert_eq!(proxied.cure(), "airpods net check --url https://registry-1.docker.io");
+            let why = proxied.to_string();
             assert!(why.contains("`proxy.example:3128`") && !why.contains("secret"), "{why}");
         }
         for (exempt, is_reached_directly) in [

@@ -3,15 +3,18 @@
 //! behind pasta and slirp4netns, too, which terminate a container's connections and open their own.
 //! Transfers from every place before and after a change show whether what hung now completes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use super::deadline::Deadline;
 use super::exchange::{Action, ConnectionSummary, Exchange, Observation};
 use super::hello::{Answer, hello};
 use super::path::Job;
 use super::places::measure_inside;
 use super::report::{PlaceReport, TransferReport};
 use super::run::{BatchLimits, Outcome, Probe, Transport, Usage, run};
-use super::{Plan, ProgressCallback, jobs, link_to, resolve, run_jobs};
+use super::{PATIENCE, Plan, ProgressCallback, Target, jobs, link_to, resolve, run_jobs};
 
 /// The padding that makes a hello of 2.9 kB. Every TLS stack that was tried accepts one of 14 kB.
 pub(super) const PADDING: u16 = 2600;
@@ -21,6 +24,10 @@ pub(super) const COUNT: u32 = 3;
 
 /// Time limit of a transfer.
 pub(super) const LIMIT: Duration = Duration::from_secs(3);
+
+/// Time limit of a process that makes transfers in a network: they end in time, but the machine may
+/// be slow.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The outcome of a transfer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,21 +104,26 @@ pub(super) fn transfer<T: Transport>(
 /// # Errors
 /// A sentence that says why nothing was contacted, for instance because no name has an address.
 pub async fn transfers(plan: &Plan, on_progress: ProgressCallback) -> Result<Vec<PlaceReport>, String> {
-    if let Some(why) = &plan.unmeasurable {
-        return Err(why.clone());
+    if let Some(only_by_proxy) = &plan.unmeasurable {
+        return Err(only_by_proxy.to_string());
     }
-    let servers = resolve(&plan.targets).await.map_err(|(target, _, why)| match target {
-        Some(target) => format!("`{}` cannot be asked: {why}", target.host),
-        None => why,
-    })?;
-    let only_transfers = |job: Job| Job { transfers_only: true, ..job };
-    let jobs: Vec<Job> = jobs(plan, &servers, Instant::now()).into_iter().map(only_transfers).collect();
+    let end = Instant::now() + super::LIMIT;
+    let servers =
+        resolve(&plan.targets, end, PATIENCE, Target::resolve).await.map_err(|(target, _, why)| match target {
+            Some(target) => format!("`{}` cannot be asked: {why}", target.host),
+            None => why,
+        })?;
+    // Each place has the full time: a transfer that is cut off would count as one that hangs.
+    let jobs = || -> Vec<Job> {
+        let jobs = jobs(plan, &servers, Deadline::after(super::LIMIT)).into_iter();
+        jobs.map(|job| Job { transfers_only: true, ..job }).collect()
+    };
     let host = PlaceReport { place: "host".to_owned(), link: link_to(&servers), ..PlaceReport::default() };
-    let mut places = vec![PlaceReport { paths: run_jobs(jobs.clone(), &on_progress).await, ..host }];
+    let mut places = vec![PlaceReport { paths: run_jobs(jobs(), &on_progress).await, ..host }];
     for place in &plan.places.networks {
         // The report before was inferred from the host for a network that may not be entered, so
         // there is nothing to compare.
-        let Ok(paths) = measure_inside(place.pid, &jobs).await else { continue };
+        let Ok(paths) = measure_inside(place.pid, &jobs(), TIMEOUT).await else { continue };
         let link = place.route.egress.as_ref().map(super::link);
         places.push(PlaceReport { place: place.name.clone(), link, paths, ..PlaceReport::default() });
     }

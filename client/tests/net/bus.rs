@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use airpods_dbus::{ErrorKind, Status, names};
+use tokio::sync::Notify;
 use zbus::message::{Flags, Header};
 use zbus::{Connection, OwnedVariant, connection, interface};
 
@@ -108,6 +109,10 @@ pub(crate) struct StandIn {
     /// How many calls it refuses first, and why.
     pub(crate) refusing: (usize, ErrorKind),
     pub(crate) status: Status,
+    /// The status after the first change, if that alters it.
+    pub(crate) changed_to: Option<Status>,
+    /// The first change is answered after this.
+    pub(crate) held: Option<Arc<Notify>>,
     /// Whether it leaves calls without an answer.
     pub(crate) silent: bool,
     pub(crate) calls: Arc<Mutex<Vec<Call>>>,
@@ -120,6 +125,8 @@ impl StandIn {
             asking: answer,
             refusing: (0, ErrorKind::ShuttingDown),
             status: Status::default(),
+            changed_to: None,
+            held: None,
             silent: false,
             calls: Arc::default(),
         }
@@ -132,6 +139,9 @@ impl StandIn {
     async fn answer(&self, header: &Header<'_>, words: String) -> Result<bool, airpods_dbus::Error> {
         let asking = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
         self.calls.lock().unwrap().push(Call { words, asking });
+        if let Some(held) = self.held.as_ref().filter(|_| self.calls().len() == 1) {
+            held.notified().await;
+        }
         if self.silent {
             std::future::pending::<()>().await;
         }
@@ -166,7 +176,7 @@ impl StandIn {
     }
 
     fn get_status(&self) -> Status {
-        self.status.clone()
+        self.changed_to.clone().filter(|_| !self.calls().is_empty()).unwrap_or_else(|| self.status.clone())
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

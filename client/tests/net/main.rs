@@ -6,12 +6,17 @@
 mod bus;
 
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{ClampState, ClampStatus, ErrorKind, Mode, Origin, Status, Unclampable};
 use airpods_lab::documents;
 use bus::{Bus, Call, StandIn};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::process::Command;
+use tokio::sync::Notify;
 
 /// How one run of the command ended.
 #[derive(Debug)]
@@ -171,6 +176,45 @@ async fn the_request_reaches_the_helper() {
     }
     let expected = ["on \"\" ", "on \"wg0\" any-link,mtu,persist", "off \"\"", "off \"wg0\"", "reset"];
     assert_eq!(stand_in.calls(), expected.map(plain));
+}
+
+/// A clamp on `wg0` to this value.
+fn fixed(mtu: u32) -> Status {
+    let mut status = clamped();
+    (status.clamps[0].mode, status.clamps[0].mtu) = (Mode::Fixed, Some(mtu));
+    status
+}
+
+#[tokio::test]
+async fn a_fixed_clamp_that_is_lifted_to_measure_is_restored_after_any_signal_from_the_lift_on() {
+    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM] {
+        let bus = Bus::start(&[]);
+        let held = Arc::new(Notify::new());
+        let answering = StandIn::answering(Ok(true));
+        let stand_in =
+            StandIn { status: fixed(1300), changed_to: Some(clamped()), held: Some(held.clone()), ..answering };
+        let _helper = bus.serve(&stand_in).await;
+        let home = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_airpods"));
+        command
+            .args(["net", "clamp", "on", "wg0", "--mtu", "auto", "--url", "https://192.0.2.1"])
+            .env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address)
+            .env("HOME", home.path())
+            .env("XDG_RUNTIME_DIR", home.path());
+        let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap());
+        while stand_in.calls().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // The helper lifts the clamp, and has not answered yet.
+        kill(pid, signal).unwrap();
+        held.notify_one();
+        let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await.unwrap().unwrap();
+        let expected = ["on \"wg0\" ", "on \"wg0\" mtu"];
+        assert_eq!(stand_in.calls(), expected.map(plain), "{signal} {output:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("the former state is restored"), "{signal} {said}");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! helps. Otherwise it restores the former state.
 
 use std::borrow::Cow;
+use std::future::ready;
 use std::pin::{Pin, pin};
 
 use airpods_dbus::{ClampOptions, LinkName, Origin, PathMtu, Status, Target};
@@ -104,13 +105,11 @@ pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure
     let link = leaves_by(&args.target());
     let clamp = ClampTarget::of(&args, &status, link.as_deref());
     let fixed = link.as_deref().and_then(|link| is_fixed(&status, link));
-    if let Some(mtu) = fixed {
-        // Lift the fixed clamp: the measurement could not see packets larger than its value.
-        helper.change(&clamp.to(None), args.how.asking()).await?;
-        super::print_lines(&[format!("the fixed value of {mtu} is lifted while the path is measured")])?;
-    }
     let mut interrupt = pin!(execute::interrupted());
-    let attempted = attempt(&helper, &clamp, &subject, fixed.is_some(), args.how, interrupt.as_mut()).await;
+    // The first poll installs the handlers: a signal that ended this process later would leave the
+    // clamp lifted.
+    execute::interruptible(interrupt.as_mut(), ready(())).await?;
+    let attempted = attempt(&helper, &clamp, &subject, fixed, args.how, interrupt.as_mut()).await;
     let failed = match &attempted {
         Err(_) => true,
         Ok(outcome) => matches!(outcome.proof, Some(Proof::NotProven { .. })),
@@ -138,8 +137,7 @@ fn leaves_by(target: &Target) -> Option<String> {
     }
 }
 
-/// Measures, sets the clamp that follows, and repeats the transfers. `lifted` says that a fixed
-/// value was removed before.
+/// Lifts a `fixed` clamp, measures, sets the clamp that follows, and repeats the transfers.
 ///
 /// `interrupt` ends everything except the change itself. An agent that asks for a password is ended
 /// first.
@@ -147,14 +145,20 @@ async fn attempt(
     helper: &HelperLink,
     clamp: &ClampTarget,
     subject: &Subject,
-    lifted: bool,
+    fixed: Option<u32>,
     how: How,
     mut interrupt: Pin<&mut impl Future<Output = ()>>,
 ) -> Result<Outcome, Failure> {
+    if let Some(mtu) = fixed {
+        // The measurement could not see packets larger than the fixed value.
+        helper.change(&clamp.to(None), how.asking()).await?;
+        super::print_lines(&[format!("the fixed value of {mtu} is lifted while the path is measured")])?;
+    }
+    let lifted = fixed.is_some();
     let progress = Progress::new("finding the services' networks");
     let measuring = async {
         let plan = subject.plan(true).await;
-        let report = measure::check(&plan, progress.callback()).await;
+        let report = measure::check(&plan, measure::LIMIT, progress.callback()).await;
         (plan, report)
     };
     let measured_now = execute::interruptible(interrupt.as_mut(), measuring).await;
@@ -195,10 +199,10 @@ fn measured(report: &Report, target: &Target) -> Result<String, NoValue> {
     }
 }
 
-/// Restores the former state, if the present one differs from it.
+/// Restores the former state, unless the present one is known to be the same.
 async fn restore_previous(helper: &HelperLink, clamp: &ClampTarget, how: How) -> Result<Option<String>, Failure> {
-    let now = restoring_change(&helper.status().await?, &clamp.target, clamp.any_link);
-    if now == clamp.previous {
+    let now = helper.status().await.map(|status| restoring_change(&status, &clamp.target, clamp.any_link));
+    if now.is_ok_and(|now| now == clamp.previous) {
         return Ok(None);
     }
     let left = restore(helper, clamp.previous.clone(), how.asking()).await;
@@ -221,7 +225,7 @@ async fn print(helper: &HelperLink, outcome: &Outcome, how: How) -> Result<(), F
 /// A note that no clamp helps UDP, if the measured path is too narrow for UDP as well.
 fn udp(report: &Report) -> Option<String> {
     let paths = report.places.iter().flat_map(|place| &place.paths);
-    let passes = paths.filter_map(|path| path.udp.filter(|udp| udp.failed.is_some())?.proven).min()?;
+    let passes = paths.filter_map(|path| path.udp.as_ref().filter(|udp| udp.failed.is_some())?.proven).min()?;
     let mtu = u32::from(passes).max(SMALLEST_MTU);
     Some(format!(
         "note: UDP packets of more than {passes} bytes vanish as well, which no clamp changes: \
@@ -258,7 +262,7 @@ mod tests {
     use crate::measure::report::{Confidence, PathReport, Udp};
 
     fn with_udp(proven: u16, failed: Option<u16>) -> Report {
-        let udp = Some(Udp { answered: true, proven: Some(proven), failed });
+        let udp = Some(Udp { answered: true, refused: None, proven: Some(proven), failed });
         let path = PathReport { udp, ..path(Code::PathNarrow, Some(1300), Confidence::Sure) };
         report(vec![place("host", "wg0", vec![path])])
     }

@@ -18,7 +18,7 @@ use crate::execute;
 use crate::file::{Lock, is_safe_folder};
 use crate::measure::places::{Places, places};
 use crate::measure::report::Family;
-use crate::measure::targets::{self, InvalidUrl};
+use crate::measure::targets::{self, InvalidUrl, OnlyByProxy};
 use crate::measure::verdict::Weight;
 use crate::measure::{self, Plan, ProgressCallback, Report, Stage, Target, memory, picture};
 use crate::podman;
@@ -49,7 +49,10 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let _lock = lock(context)?;
     let mut interrupt = pin!(execute::interrupted());
     let progress = Progress::new("finding the services' networks");
-    let checking = async { measure::check(&subject.plan(!args.no_proof).await, progress.callback()).await };
+    let checking = async {
+        let plan = subject.plan(!args.no_proof).await;
+        measure::check(&plan, measure::LIMIT, progress.callback()).await
+    };
     let report = execute::interruptible(interrupt.as_mut(), checking).await;
     progress.end();
     let report = report?;
@@ -86,7 +89,7 @@ pub(in crate::command) struct Subject {
     /// The servers to measure with; empty if no image comes from a registry.
     pub(in crate::command) targets: Vec<Target>,
     /// The reason that the path to them cannot be measured.
-    pub(in crate::command) unmeasurable: Option<String>,
+    pub(in crate::command) unmeasurable: Option<OnlyByProxy>,
 }
 
 impl Subject {
@@ -125,7 +128,7 @@ impl Subject {
 }
 
 /// The servers that are reached without a proxy, or the reason for having none.
-fn measurable(mut targets: Vec<Target>) -> (Vec<Target>, Option<String>) {
+fn measurable(mut targets: Vec<Target>) -> (Vec<Target>, Option<OnlyByProxy>) {
     let variable = |name: &str| std::env::var(name).ok();
     let why = if targets.is_empty() { None } else { targets::only_by_proxy(&targets, variable) };
     targets.retain(|target| targets::proxy(target, variable).is_none());

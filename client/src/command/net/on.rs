@@ -198,8 +198,8 @@ impl Before {
 /// The reason that transfers cannot prove a clamp of this target, if it is known without sending
 /// anything. For a server that the user named it is not.
 pub(super) fn out_of_reach(target: &Target, subject: &Subject, named_server: bool) -> Option<String> {
-    if let Some(why) = &subject.unmeasurable {
-        return Some(why.clone());
+    if let Some(only_by_proxy) = &subject.unmeasurable {
+        return Some(only_by_proxy.to_string());
     }
     if subject.targets.is_empty() {
         return Some("no image of the services comes from a registry; `--url https://HOST` names a server".to_owned());

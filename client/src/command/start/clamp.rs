@@ -151,6 +151,7 @@ impl Clamp<'_> {
         if narrow.is_cured(&status) {
             return Ok(Settled::Unchanged);
         }
+        let narrow = &narrow.clone().seeing(&status);
         match execute::interruptible(interrupt.as_mut(), ask(&narrow.question(), self.consent)).await?? {
             Answer::Yes => {}
             Answer::No => return print_unchanged(&with_cure(vec![narrow.cure_by_clamp()], narrow)),
@@ -224,6 +225,7 @@ async fn require(narrow: &Narrow, mut interrupt: Pin<&mut impl Future<Output = (
     if narrow.is_cured(&status) {
         return Ok(Settled::Unchanged);
     }
+    let narrow = &narrow.clone().seeing(&status);
     let settled = turn_on(&helper, narrow).await.map_err(refused)?;
     let status = settled.interruptible(interrupt, helper.status()).await?.map_err(refused)?;
     settled.print(narrow, &status)?;

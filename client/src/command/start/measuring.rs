@@ -1,4 +1,5 @@
-//! Measures the path behind a VPN while podman is called, once for each network.
+//! Measures the path behind a VPN while podman is called, once for each network. An attempt that
+//! shows nothing is not repeated soon.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -14,16 +15,19 @@ use crate::command::Context;
 use crate::command::net::check::Subject;
 use crate::command::net::lock;
 use crate::config::{Config, MssClamp, Service, ServiceName};
-use crate::cure::Remedy;
+use crate::cure::{Remedy, remedy};
 use crate::egress::{Egress, EgressLinks};
 use crate::execute::{self, Interrupted};
 use crate::helper_link::status_if_running;
-use crate::kernel::gateways;
-use crate::measure::memory::{self, Known, Memory, StaleClamp};
+use crate::measure::memory::{self, Known, Memory, Network, SeenFrom, StaleClamp};
+use crate::measure::report::PlaceReport;
 use crate::measure::{self, Places, Plan, Report, Stage};
 
 /// The longest delay of a start by a measurement. A good path takes 0.2 s, a black hole 3 s.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Time for a measurement that keeps to [`LIMIT`] to hand over its report.
+const AFTER: Duration = Duration::from_millis(500);
 
 /// How long the start of services waits for a measurement that has missed no packet yet. A good
 /// path is measured before podman has created the first container. On most others nothing answers
@@ -44,13 +48,23 @@ pub(super) struct Measuring {
 }
 
 impl Measuring {
-    /// Begins a measurement, if there is a tunnel and its result in this network is not yet known.
-    pub(super) fn begin(context: &Context, config: &Config, services: &[(&ServiceName, &Service)]) -> Self {
+    /// Begins a measurement, if there is a tunnel, its result in this network is not yet known, and
+    /// no attempt was made shortly before. `running` says that the services run now.
+    pub(super) fn begin(
+        context: &Context,
+        config: &Config,
+        services: &[(&ServiceName, &Service)],
+        running: bool,
+    ) -> Self {
         let mut measuring = Self::remembered(context);
         let network = &config.runtime.network;
-        let wanted = network.measure && network.mss_clamp != MssClamp::Off && measuring.tunnel.is_some();
-        let known = measuring.known.as_ref();
-        if !wanted || known.is_some_and(|known| known.from_network || !is_forwarding(config)) {
+        let forwarding = is_forwarding(config);
+        let from = match (forwarding, running) {
+            (false, _) => SeenFrom::Host,
+            (true, false) => SeenFrom::Network,
+            (true, true) => SeenFrom::RunningNetwork,
+        };
+        if !network.measure || network.mss_clamp == MssClamp::Off || !measuring.is_due(from) {
             return measuring;
         }
         let subject = Subject::of_config(config, services);
@@ -59,8 +73,7 @@ impl Measuring {
         }
         // Another check of this user would disturb this one. Its result is remembered, too.
         let Ok(lock) = lock(context) else { return measuring };
-        let forwarding = is_forwarding(config);
-        let missed = Arc::clone(&measuring.missed);
+        let (missed, until) = (Arc::clone(&measuring.missed), measuring.until);
         measuring.running.spawn(async move {
             let _lock = lock;
             let plan = if forwarding {
@@ -75,7 +88,8 @@ impl Measuring {
                     missed.notify_one();
                 }
             };
-            measure::check(&plan, Arc::new(on_progress)).await
+            let left = until.saturating_duration_since(Instant::now());
+            measure::check(&plan, left, Arc::new(on_progress)).await
         });
         measuring
     }
@@ -90,6 +104,14 @@ impl Measuring {
         Self { folder, tunnel, known, running, missed, until: Instant::now() + LIMIT }
     }
 
+    /// Whether there is a tunnel to measure, and no result or recent attempt is in the way.
+    fn is_due(&self, from: SeenFrom) -> bool {
+        self.tunnel.as_ref().is_some_and(|tunnel| {
+            let network = Network::of(&tunnel.link);
+            Memory::load(self.folder.as_deref()).may_measure(&network, self.known.as_ref(), from, SystemTime::now())
+        })
+    }
+
     /// A fixed clamp on the tunnel whose value was measured on another network.
     pub(super) async fn stale_clamp(&self) -> Option<StaleClamp> {
         let tunnel = self.tunnel.as_ref()?;
@@ -97,7 +119,7 @@ impl Measuring {
         if memory == Memory::default() {
             return None;
         }
-        memory.stale_clamp(&status_if_running().await?, tunnel, &gateways(&tunnel.link), SystemTime::now())
+        memory.stale_clamp(&status_if_running().await?, tunnel, &Network::of(&tunnel.link), SystemTime::now())
     }
 
     /// Whether a measurement is running.
@@ -141,20 +163,31 @@ impl Measuring {
     }
 
     async fn finish(&mut self) {
-        let ended = timeout_at(self.until, self.running.join_next()).await;
-        self.take(ended.ok().flatten());
+        match timeout_at(self.until + AFTER, self.running.join_next()).await {
+            Ok(ended) => self.take(ended),
+            Err(_) => self.note(None),
+        }
     }
 
     fn take(&mut self, ended: Option<Result<Report, JoinError>>) {
         let Some(Ok(report)) = ended else { return };
         memory::remember(self.folder.as_deref(), &report);
+        self.note(Some(&report));
         let recalled = self.tunnel.as_ref().and_then(|tunnel| recall(self.folder.as_deref(), &tunnel.link));
         self.known = recalled.or(self.known.take());
+    }
+
+    /// Notes the attempt, so that the next starts do not wait for the same.
+    fn note(&self, report: Option<&Report>) {
+        let Some(tunnel) = &self.tunnel else { return };
+        let measured = report.is_some_and(|report| remedy(report, &tunnel.link) != Remedy::NotMeasured);
+        let inside = report.is_some_and(|report| report.places.iter().any(PlaceReport::is_tried_inside));
+        memory::note_attempt(self.folder.as_deref(), &tunnel.link, measured, inside);
     }
 }
 
 fn recall(folder: Option<&std::path::Path>, link: &str) -> Option<Known> {
-    Memory::load(folder).known(link, &gateways(link), SystemTime::now())
+    Memory::load(folder).known(&Network::of(link), SystemTime::now())
 }
 
 /// Whether the containers may be those of root's podman, whose packets the host forwards.

@@ -83,7 +83,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let measuring = if args.dry_run {
         Measuring::remembered(context)
     } else {
-        Measuring::begin(context, &loaded.config, &services)
+        Measuring::begin(context, &loaded.config, &services, false)
     };
     let prepared = execute::interruptible(interrupt.as_mut(), prepare(&args, context, &loaded)).await??;
     let Prepared { connection, mut plan, launches, secrets, facts, dns_servers, conflict } = prepared;
@@ -120,7 +120,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let outcome = execute::execute_with_progress(podman, &plan, &pace, verbose, &offer, interrupt.as_mut()).await;
     let mut outcome = outcome.or_else(|aborted| offer.settled().before(aborted.into()))?;
     let took = begin.elapsed();
-    let again = || Measuring::begin(context, &loaded.config, &services);
+    let again = || Measuring::begin(context, &loaded.config, &services, true);
     if let Err(error) = offer.settle_last(again, interrupt.as_mut()).await {
         // The services run whatever the error is, so print their addresses.
         print::outcome(&plan, &launches, &outcome, took, args.json)?;

@@ -9,8 +9,7 @@ use super::state::ServiceState;
 use crate::cure::{ClampCoverage, clamp_command, clamp_coverage, is_fixed};
 use crate::egress::{Egress, EgressPath};
 use crate::health::{Answer, HealthCheck};
-use crate::kernel::gateways;
-use crate::measure::memory::{Memory, StaleClamp};
+use crate::measure::memory::{Memory, Network, StaleClamp};
 use crate::terminal::Uptime;
 
 /// The observed state of a service.
@@ -62,15 +61,15 @@ impl Row {
     pub(super) fn judge_value(&mut self, helper: &Status, memory: &Memory) {
         self.stale_clamp = self.egress().and_then(|egress| {
             is_fixed(helper, &egress.link)?;
-            memory.stale_clamp(helper, egress, &gateways(&egress.link), SystemTime::now())
+            memory.stale_clamp(helper, egress, &Network::of(&egress.link), SystemTime::now())
         });
     }
 
-    /// Finds out from the helper's status whether the path is clamped.
+    /// Finds out from the helper's status whether the path is clamped to what the link takes.
     pub(super) fn judge_clamp(&mut self, helper: &Status) {
         let path = self.path.as_ref().filter(|path| path.exceeds_tunnel());
         let egress = path.and_then(|path| path.egress.as_ref());
-        self.clamped = egress.map(|egress| clamp_coverage(helper, &egress.link) != ClampCoverage::Open);
+        self.clamped = egress.map(|egress| clamp_coverage(helper, egress) == ClampCoverage::Clamped);
     }
 
     pub(super) fn path(&self) -> String {

@@ -98,6 +98,17 @@ pub(super) const CASES: &[Case] = &[
     ),
     (
         |facts| {
+            rootful(facts, Verdict::ClampHelps);
+            let fixed = ClampStatus { mode: Mode::Fixed, mtu: Some(1400), ..clamp_status("wg0", ClampState::Active) };
+            keeps(facts, vec![fixed]);
+        },
+        Code::Measured(verdict::Code::ClampTooHigh),
+        Level::Broken,
+        "`wg0` is clamped to 1400 bytes and takes 1380: large transfers of `ollama`, `open-webui` hang",
+        "airpods net clamp on",
+    ),
+    (
+        |facts| {
             rootful(facts, Verdict::NarrowLink);
             of_kind(facts, "", None);
         },

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use super::super::deadline::Budget;
 use super::super::findings::{Findings, Subject};
-use super::super::search::{Budget, search};
-use super::super::verdict::{Code, PathFacts, judge, narrow};
+use super::super::search::search;
+use super::super::verdict::{Code, PathFacts, Weight, judge, narrow};
 use super::{Faults, SimulatedPath};
 
 /// Number of paths in a run: enough to fail within seconds. The full test run uses a hundred
@@ -24,6 +25,10 @@ struct Run {
 }
 
 fn run(faults: &Faults, seed: u64) -> Run {
+    run_within(faults, seed, Budget::default())
+}
+
+fn run_within(faults: &Faults, seed: u64, budget: Budget) -> Run {
     fastrand::seed(seed);
     let mut path = SimulatedPath::new(faults.clone(), seed);
     let subject = Subject {
@@ -32,7 +37,7 @@ fn run(faults: &Faults, seed: u64) -> Run {
         top: path.top(),
         ..Subject::default()
     };
-    let findings = search(&mut path, &subject, Budget::default(), &|_| {});
+    let findings = search(&mut path, &subject, budget, &|_| {});
     let facts = PathFacts {
         ipv6: faults.ipv6,
         top: faults.link,
@@ -51,13 +56,13 @@ fn chance(random: &mut fastrand::Rng, percent: u8) -> bool {
 fn any_path(random: &mut fastrand::Rng) -> Faults {
     let ipv6 = chance(random, 30);
     let link = if chance(random, 50) { 1500 } else { random.u16(1280..=1500) };
-    let mtu = |random: &mut fastrand::Rng| if chance(random, 30) { 1500 } else { random.u16(650..=1500) };
+    let mtu = |random: &mut fastrand::Rng| if chance(random, 30) { 1500 } else { random.u16(576..=1500) };
     let (up, down) = (mtu(random), mtu(random));
     let falls = chance(random, 10).then(|| {
         let at = Duration::from_millis(random.u64(0..2500));
-        (at, random.u16(650..=up), random.u16(650..=down))
+        (at, random.u16(576..=up), random.u16(576..=down))
     });
-    let clamp = |random: &mut fastrand::Rng| chance(random, 10).then(|| random.u16(600..=1440));
+    let clamp = |random: &mut fastrand::Rng| chance(random, 10).then(|| random.u16(536..=1440));
     Faults {
         ipv6,
         up,
@@ -73,8 +78,8 @@ fn any_path(random: &mut fastrand::Rng) -> Faults {
         clamp_syn_ack: clamp(random),
         tied: chance(random, 5),
         link,
-        learnt: chance(random, 10).then(|| random.u16(650..=link)),
-        server_mss: if chance(random, 10) { random.u16(600..=1440) } else { 1460 },
+        learnt: chance(random, 10).then(|| random.u16(576..=link)),
+        server_mss: if chance(random, 10) { random.u16(536..=1440) } else { 1460 },
         flight: if chance(random, 10) { random.u32(500..1500) } else { random.u32(1900..5500) },
         thinks: Duration::from_millis(random.u64(0..60)),
         server_probes: chance(random, 20),
@@ -119,10 +124,23 @@ fn a_good_path_is_never_called_narrow_at_any_loss() {
 }
 
 #[test]
+fn however_little_time_is_left_it_is_kept_and_no_good_path_is_called_broken() {
+    for seed in 0..paths() {
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let time = Duration::from_millis(random.u64(0..12_000));
+        // Without loss, so that every fault would come from the lack of time.
+        let faults = Faults { up: 1500, down: 1500, falls: None, loss: 0.0, policer: None, ..any_path(random) };
+        let Run { findings, code, .. } = run_within(&faults, seed, Budget::within(time));
+        assert!(code.weight() < Weight::Broken, "seed {seed}: {code} in {time:?}: {faults:#?}\n{findings:#?}");
+        assert!(findings.took <= time + Duration::from_millis(600), "seed {seed}: {:?} of {time:?}", findings.took);
+    }
+}
+
+#[test]
 fn without_loss_the_value_is_exact() {
     for seed in 0..paths() / 4 {
         let random = &mut fastrand::Rng::with_seed(seed);
-        let (up, down) = (random.u16(650..=1500), random.u16(650..=1500));
+        let (up, down) = (random.u16(620..=1500), random.u16(620..=1500));
         let tied = chance(random, 20);
         // A kernel that ties the two sizes needs a connection for each, which leaves less time.
         let longest = if tied { 100 } else { 160 };
@@ -145,6 +163,17 @@ fn without_loss_the_value_is_exact() {
         let healed = faults.server_probes && findings.healed;
         assert!(down_is_narrow == (down < 1500) || healed, "seed {seed}: {faults:#?}\n{findings:#?}");
         assert!(findings.took <= Duration::from_secs(12), "seed {seed} took {:?}", findings.took);
+    }
+}
+
+#[test]
+fn a_path_near_the_smallest_size_is_never_called_good() {
+    for (size, ipv6) in (576..620).flat_map(|size| [(size, false), (size, true)]) {
+        for (up, down) in [(size, size), (size, 1500), (1500, size)] {
+            let faults = Faults { ipv6, up, down, ..Faults::default() };
+            let Run { findings, code, .. } = run(&faults, size.into());
+            assert!(code.weight() > Weight::Fine, "{code}: {faults:#?}\n{findings:#?}");
+        }
     }
 }
 
@@ -174,6 +203,19 @@ fn a_black_hole_is_found_despite_loss_with_a_value_close_below() {
         exact += u64::from(close(findings.up.proven) && close(findings.down.proven));
     }
     assert!(found * 100 >= count * 95 && exact * 100 >= count * 95, "{found} found, {exact} close, of {count}");
+}
+
+#[test]
+fn a_path_that_loses_packets_or_is_slow_is_told_from_a_good_one() {
+    let judged = |faults: &Faults, seed| run(faults, seed).code;
+    let lossy = Faults { loss: 0.08, ..Faults::default() };
+    let losses = (0..40).filter(|seed| judged(&lossy, *seed) == Code::LinkLoses).count();
+    assert!(losses >= 16, "{losses} of 40");
+    let slow = Faults { rtt: Duration::from_millis(1100), ..Faults::default() };
+    for seed in 0..10 {
+        assert_eq!(judged(&slow, seed), Code::LinkSlow);
+        assert_eq!(judged(&Faults::default(), seed), Code::Fine);
+    }
 }
 
 #[test]

@@ -5,6 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::report::LimitedBy;
+use crate::egress::SMALLEST_MTU;
+
 /// How serious a verdict is; the exit code follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Weight {
@@ -106,7 +109,7 @@ codes! {
     ProxyBetween = "proxy-between", Fine;
     /// TCP passes, and large UDP packets do not.
     UdpNarrow = "udp-narrow", Broken;
-    /// The server speaks QUIC, and UDP does not reach it.
+    /// Something refuses UDP, or drops it although the server speaks QUIC.
     QuicBlocked = "quic-blocked", Fine;
     /// The server sends too little to measure the way back.
     DownNotMeasured = "down-not-measured", Unmeasured;
@@ -143,12 +146,16 @@ pub struct Words {
     pub direction: &'static str,
     /// The size that passes.
     pub passes: Option<u16>,
+    /// Why no larger size was tried up, if none was.
+    pub limited_by: Option<LimitedBy>,
+    /// Why nothing was measured, if nothing was.
+    pub reason: Option<String>,
 }
 
 /// The sentence about a verdict, what must not be blamed, and the cure.
 #[must_use]
 pub fn words(code: Code, about: &Words) -> (String, Option<&'static str>, Option<String>) {
-    (sentence(code, about), not_to_blame(code), cure(code, about))
+    (sentence(code, about), not_to_blame(code, about), cure(code, about))
 }
 
 fn link(about: &Words) -> String {
@@ -228,17 +235,22 @@ fn sentence(code: Code, about: &Words) -> String {
         ),
         Code::UdpNarrow => format!("TCP passes, and UDP packets of more than {passes} bytes vanish behind {link}"),
         Code::QuicBlocked => {
-            format!("TCP passes, and UDP does not reach port 443 of {server}: programs use TCP instead of QUIC")
+            format!("TCP passes, and UDP does not reach {server}: programs use TCP instead of QUIC")
         }
         Code::DownNotMeasured => {
             format!("{server} sends too little to measure the direction down beyond {passes} bytes")
         }
         Code::UpNotMeasured => format!("packets of more than {passes} bytes could not be tried up"),
-        Code::NotMeasured => format!("packets of at least {passes} bytes pass; there was no time to find out more"),
+        Code::NotMeasured if about.passes.is_some() => {
+            format!("packets of at least {passes} bytes pass; there was no time to find out more")
+        }
+        Code::NotMeasured => {
+            format!("nothing was measured: {}", about.reason.as_deref().unwrap_or("there is no server to ask"))
+        }
     }
 }
 
-fn not_to_blame(code: Code) -> Option<&'static str> {
+fn not_to_blame(code: Code, about: &Words) -> Option<&'static str> {
     Some(match code {
         Code::NoRoute | Code::OwnFirewall | Code::NameFiltered => "the MTU, the server",
         Code::ContainerCut | Code::ForwardNarrow => "the VPN, the server",
@@ -252,8 +264,11 @@ fn not_to_blame(code: Code) -> Option<&'static str> {
         Code::LinkLoses | Code::LinkSlow => "the MTU: all sizes pass alike",
         Code::MixedPaths => "loss",
         Code::MtuBlackHole | Code::ClampOneWay => "the path behind the link: it takes the link's MTU",
-        Code::PathNarrow | Code::V6BelowMinimum | Code::ClampTooHigh => {
+        Code::PathNarrow | Code::V6BelowMinimum | Code::ClampTooHigh if about.vpn => {
             "this host's settings: the link's MTU is what the VPN gave it"
+        }
+        Code::PathNarrow | Code::V6BelowMinimum | Code::ClampTooHigh => {
+            "this host's settings: its packets fit the link"
         }
         Code::FarEndNarrow => "the VPN: other servers get through",
         Code::UdpNarrow | Code::QuicBlocked => "TCP",
@@ -286,7 +301,7 @@ fn cure(code: Code, about: &Words) -> Option<String> {
             about.passes.and_then(to)
         }
         Code::UdpNarrow => {
-            let mtu = about.passes?;
+            let mtu = u32::from(about.passes?).max(SMALLEST_MTU);
             Some(format!("airpods config set runtime.network.mtu {mtu} && airpods start --reset-network"))
         }
         Code::ContainerCut => Some("airpods start --reset-network".to_owned()),
@@ -295,6 +310,10 @@ fn cure(code: Code, about: &Words) -> Option<String> {
             .service
             .as_ref()
             .map(|service| format!("airpods config set services.{service}.env.GODEBUG tlsmlkem=0")),
+        Code::UpNotMeasured if about.limited_by == Some(LimitedBy::MtuProbing) => {
+            Some("sudo sysctl -w net.ipv4.tcp_mtu_probing=1".to_owned())
+        }
+        Code::NotMeasured => Some("airpods net check".to_owned()),
         code if code.weight() == Weight::Unmeasured => {
             Some("airpods net check --url https://ANOTHER-SERVER".to_owned())
         }

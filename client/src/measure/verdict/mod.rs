@@ -7,6 +7,7 @@
 mod code;
 #[cfg(test)]
 mod tests;
+mod udp;
 
 use std::time::Duration;
 
@@ -14,11 +15,12 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 pub use code::{Code, Weight, Words, words};
+pub(super) use udp::{mark_blocked_quic, with_udp};
 
 use super::evidence::Evidence;
 use super::findings::Findings;
 use super::report::{Confidence, Direction, LimitedBy};
-use super::search::{FAILURES_NEEDED_UP, failures_needed_down};
+use super::search::{ENOUGH_SENT, FAILURES_NEEDED_UP, failures_needed_down};
 
 /// The facts about a path other than the evidence of its connections.
 #[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
@@ -39,6 +41,8 @@ pub(super) struct PathFacts {
     pub(super) others_answer: bool,
     /// Another server was tried at all.
     pub(super) others_tried: bool,
+    /// There is another server, and no time was left to ask it.
+    pub(super) others_unasked: bool,
     /// The value that the helper clamps the link to, if it is a fixed one.
     pub(super) clamped: Option<u16>,
     /// The host's own measurement on the same family, if this place is a container's network.
@@ -102,6 +106,7 @@ fn judge_alone(findings: &Findings, facts: &PathFacts) -> Code {
         // it out.
         let doubtful = findings.up.failed().is_some() && !findings.up_is_whole(facts.top);
         return match (blocked, doubtful) {
+            (true, _) if findings.hurried => Code::NotMeasured,
             (true, _) => Code::TlsBlocked,
             (false, true) => Code::NotMeasured,
             (false, false) => Code::ServerSilent,
@@ -120,6 +125,10 @@ pub(super) fn narrow(findings: &Findings) -> (bool, bool) {
 }
 
 fn not_connected(findings: &Findings, facts: &PathFacts) -> Code {
+    let errors = || findings.refusals.iter().filter_map(|(errno, _)| *errno);
+    if findings.hurried && errors().next().is_none() {
+        return Code::NotMeasured;
+    }
     if facts.from_host.is_some_and(|host| host.connects) {
         return Code::ContainerCut;
     }
@@ -127,9 +136,11 @@ fn not_connected(findings: &Findings, facts: &PathFacts) -> Code {
         return Code::NoRoute;
     }
     let refused = |errno: Errno| matches!(errno, Errno::ECONNREFUSED | Errno::EHOSTUNREACH | Errno::ENETUNREACH);
-    let errors = || findings.refusals.iter().filter_map(|(errno, _)| *errno);
     if facts.own_firewall || errors().any(|errno| errno == Errno::EPERM) {
         return Code::OwnFirewall;
+    }
+    if facts.others_unasked {
+        return Code::NotMeasured;
     }
     if facts.others_answer {
         return Code::ServerDown;
@@ -218,13 +229,12 @@ fn passes(findings: &Findings, facts: &PathFacts) -> Code {
 
 /// The verdict if every size passes: whether the path is lossy, slow, or ends at a proxy.
 fn quality(findings: &Findings) -> Code {
-    const MIN_SENT: u32 = 60;
     let near = findings.min_rtt.is_some_and(|rtt| rtt < Duration::from_millis(1));
     // More than 2 % were retransmitted, and enough were sent for that to mean something.
-    if findings.sent >= MIN_SENT && findings.sent_again * 50 > findings.sent {
+    if findings.sent >= ENOUGH_SENT && findings.sent_again * 50 > findings.sent {
         return Code::LinkLoses;
     }
-    if findings.rtt > Duration::from_secs(2) {
+    if findings.rtt > Duration::from_secs(1) {
         return Code::LinkSlow;
     }
     let far = findings.answers_within.is_some_and(|within| within > Duration::from_millis(20));

@@ -30,9 +30,57 @@ fn every_sentence_is_one_line_and_a_cure_that_is_a_command_of_ours_can_be_typed(
         let (sentence, _, cure) = words(code, &Words { vpn, ..about.clone() });
         assert!(!sentence.contains('\n') && !sentence.ends_with('.'), "{code}: {sentence}");
         assert!(cure.is_none() || code.weight() != Weight::Fine, "{code} needs no cure");
-        for typed in cure.iter().flat_map(|cure| cure.split(" && ")) {
+        let commands = cure.iter().flat_map(|cure| cure.split(" && "));
+        for typed in commands.filter(|typed| typed.starts_with("airpods ")) {
             assert!(Cli::try_parse_from(typed.split(' ')).is_ok(), "{code}: `{typed}`");
         }
+    }
+}
+
+/// The cause that is ruled out, and the cure.
+fn advice(code: Code, about: &Words) -> (Option<&'static str>, Option<String>) {
+    let (_, not_to_blame, cure) = words(code, about);
+    (not_to_blame, cure)
+}
+
+#[test]
+fn the_networks_mtu_is_never_set_below_what_ipv6_needs() {
+    for (passes, set) in [(1300, "mtu 1300 "), (1228, "mtu 1280 ")] {
+        let (_, cure) = advice(Code::UdpNarrow, &Words { passes: Some(passes), ..Words::default() });
+        assert!(cure.as_deref().is_some_and(|cure| cure.contains(set)), "{cure:?}");
+    }
+}
+
+#[test]
+fn a_link_that_is_no_vpn_was_given_nothing_by_one() {
+    for (vpn, is_said) in [(true, true), (false, false)] {
+        let (blameless, _) = advice(Code::PathNarrow, &Words { vpn, ..Words::default() });
+        assert_eq!(blameless.is_some_and(|text| text.contains("VPN")), is_said, "{blameless:?}");
+    }
+}
+
+#[test]
+fn another_server_is_advised_only_where_the_server_is_the_reason() {
+    let probing = Words { limited_by: Some(LimitedBy::MtuProbing), ..Words::default() };
+    let another = Some("airpods net check --url https://ANOTHER-SERVER".to_owned());
+    assert_eq!(advice(Code::ServerSilent, &Words::default()).1, another);
+    assert_eq!(advice(Code::UpNotMeasured, &Words::default()).1, another);
+    assert_eq!(advice(Code::UpNotMeasured, &probing).1.as_deref(), Some("sudo sysctl -w net.ipv4.tcp_mtu_probing=1"));
+    assert_eq!(advice(Code::NotMeasured, &Words::default()).1.as_deref(), Some("airpods net check"));
+}
+
+#[test]
+fn without_time_for_an_answer_silence_is_no_verdict() {
+    let hurried = Findings { hurried: true, ..refused(None, Duration::from_secs(1)) };
+    let inside = FromHost { connects: true, ..FromHost::default() };
+    for facts in [PathFacts::default(), PathFacts { from_host: Some(inside), ..PathFacts::default() }] {
+        assert_eq!(judge(&hurried, &facts), Code::NotMeasured, "{facts:?}");
+    }
+    let mute = Findings { connected: true, hurried: true, ..Findings::default() };
+    assert_eq!(judge(&mute, &PathFacts::default()), Code::NotMeasured);
+    let unasked = PathFacts { others_unasked: true, ..PathFacts::default() };
+    for errno in [None, Some(Errno::ECONNREFUSED)] {
+        assert_eq!(judge(&refused(errno, Duration::from_secs(4)), &unasked), Code::NotMeasured);
     }
 }
 

@@ -3,7 +3,10 @@
 use airpods_dbus::{ClampOptions, LinkName, PathMtu, Status, Target};
 
 use crate::config::NetworkMode;
-use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to};
+use crate::cure::{
+    ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to, is_named,
+    named_clamp_command, restoring_change,
+};
 use crate::egress::{Egress, EgressPath, Facts, NetworkPath, SMALLEST_MTU, Verdict};
 use crate::helper_link::Change;
 use crate::measure::memory::{Known, ago};
@@ -17,6 +20,8 @@ pub(super) enum Advice {
     Nothing,
     /// They leave through a tunnel that is narrower than the network, but by sockets of the host.
     HostSockets(EgressPath, Option<Known>),
+    /// Their packets fit the tunnel, and a measurement shows another fault of the path behind it.
+    Faulty { egress: Egress, services: Vec<String>, known: Known },
     /// A measurement from their network shows that nothing hangs.
     Works(Narrow, Known),
     /// A clamp helps.
@@ -31,6 +36,18 @@ pub(super) struct Narrow {
     pub(super) egress: Egress,
     services: Vec<String>,
     cause: Cause,
+    existing: Existing,
+}
+
+/// The helper's clamp that the cure replaces.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Existing {
+    /// Its fixed value, if the link takes less.
+    too_high: Option<u32>,
+    /// That one is of the link's name, so only a clamp by name replaces it.
+    named: bool,
+    /// It is kept across reboots.
+    persist: bool,
 }
 
 /// The reason that packets do not fit.
@@ -64,6 +81,7 @@ impl Advice {
                     mtu: *network_mtu,
                     measured: known.is_some_and(|known| known.remedy == Remedy::Route),
                 },
+                existing: Existing::default(),
             };
             return match known {
                 Some(known) if known.remedy == Remedy::Nothing => Self::Works(narrow, known.clone()),
@@ -75,7 +93,10 @@ impl Advice {
         }
         let narrower = |way: &EgressPath| way.egress.as_ref().is_some_and(|egress| egress.mtu < facts.network.mtu);
         let by_sockets = with(Verdict::HostSockets).find(|(_, way)| way.through_tunnel() && narrower(way));
-        by_sockets.map_or(Self::Nothing, |(_, way)| Self::HostSockets(way.clone(), known.cloned()))
+        match by_sockets {
+            Some((_, way)) => Self::HostSockets(way.clone(), known.cloned()),
+            None => known.and_then(|known| faulty(&ways, known)).unwrap_or(Self::Nothing),
+        }
     }
 
     /// The note to print if no question is asked.
@@ -92,6 +113,15 @@ impl Advice {
                     needed(known.as_ref())
                 ))
             }
+            Self::Faulty { egress, services, known } => Some(format!(
+                "note: something is wrong with the path behind the {} `{}` of {}, which no clamp cures ({}, measured {}): \
+                 `airpods net check` tells what",
+                egress.noun(),
+                egress.link,
+                services.join(", "),
+                known.verdict,
+                ago(known.age)
+            )),
             Self::Works(narrow, known) => Some(format!(
                 "note: nothing hangs behind `{}`, as was measured from the network of {} ({}, {})",
                 narrow.egress.link,
@@ -117,19 +147,30 @@ fn needed(known: Option<&Known>) -> String {
     }
 }
 
+/// The services whose packets leave through the measured tunnel, with their paths.
+fn concerned<'a>(ways: &'a [(&Launch, EgressPath)], known: &Known) -> Vec<(&'a str, Egress, NetworkPath)> {
+    let leaves = |way: &EgressPath| way.egress.clone().filter(|egress| egress.link == known.link && egress.is_tunnel());
+    ways.iter().filter_map(|(launch, way)| Some((launch.service.as_str(), leaves(way)?, way.network_path))).collect()
+}
+
+/// A fault of the path behind the link that no clamp cures, according to the measurement.
+fn faulty(ways: &[(&Launch, EgressPath)], known: &Known) -> Option<Advice> {
+    let concerned = concerned(ways, known);
+    let (_, egress, _) = concerned.first().filter(|_| known.remedy == Remedy::OtherFault)?;
+    let services = concerned.iter().map(|(service, ..)| (*service).to_owned()).collect();
+    Some(Advice::Faulty { egress: egress.clone(), services, known: known.clone() })
+}
+
 /// A path behind the link that carries less than the link, according to the measurement.
 fn narrow_path(ways: &[(&Launch, EgressPath)], known: &Known) -> Option<Narrow> {
     let Remedy::Fixed { mtu: takes, .. } = known.remedy else { return None };
-    let leaves = |way: &EgressPath| way.egress.clone().filter(|egress| egress.link == known.link && egress.is_tunnel());
-    let concerned: Vec<(&str, Egress, NetworkPath)> = ways
-        .iter()
-        .filter_map(|(launch, way)| Some((launch.service.as_str(), leaves(way)?, way.network_path)))
-        .collect();
+    let concerned = concerned(ways, known);
     let (_, egress, _) = concerned.first()?;
     Some(Narrow {
         egress: egress.clone(),
         services: concerned.iter().map(|(service, ..)| (*service).to_owned()).collect(),
         cause: Cause::Path { takes, on_network: concerned.iter().all(|(.., path)| *path == NetworkPath::Bridge) },
+        existing: Existing::default(),
     })
 }
 
@@ -143,20 +184,35 @@ impl Narrow {
         matches!(self.cause, Cause::Network { measured: false, .. })
     }
 
+    /// The same, in view of the helper's clamps.
+    pub(super) fn seeing(mut self, status: &Status) -> Self {
+        let link = &self.egress.link;
+        if let (Cause::Network { .. }, ClampCoverage::TooHigh(mtu)) =
+            (&self.cause, clamp_coverage(status, &self.egress))
+        {
+            self.existing = Existing { too_high: Some(mtu), named: is_named(status, link), persist: false };
+        }
+        let now = restoring_change(status, &self.target(), false);
+        self.existing.persist = matches!(now, Change::On(_, options) if options.persist);
+        self
+    }
+
     /// The fault in words.
     pub(super) fn problem(&self) -> String {
         format!("note: {}", self.sentence())
     }
 
     fn sentence(&self) -> String {
-        let Self { egress: egress @ Egress { link, mtu, .. }, services, cause } = self;
+        let Self { egress: egress @ Egress { link, mtu, .. }, services, cause, existing } = self;
         let (noun, services) = (egress.noun(), services.join(", "));
         match cause {
             Cause::Network { name, mtu: network_mtu, measured } => {
                 let hang =
                     if *measured { "hang (measured)" } else { "may hang (inferred: nothing was measured from there)" };
+                let clamp = existing.too_high.map(|clamp| format!(", and its clamp of {clamp} bytes is too high"));
                 format!(
-                    "the {noun} `{link}` has MTU {mtu} and the network `{name}` {network_mtu}, so large transfers of {services} {hang}"
+                    "the {noun} `{link}` has MTU {mtu} and the network `{name}` {network_mtu}{}, so large transfers of {services} {hang}",
+                    clamp.unwrap_or_default()
                 )
             }
             Cause::Path { takes, .. } => format!(
@@ -184,11 +240,12 @@ impl Narrow {
 
     /// Whether the cure is a clamp of every VPN link.
     fn is_for_all(&self) -> bool {
-        matches!(self.cause, Cause::Network { .. }) && self.egress.kind.is_vpn()
+        matches!(self.cause, Cause::Network { .. }) && self.egress.kind.is_vpn() && !self.existing.named
     }
 
     fn command(&self) -> String {
         match self.cause {
+            Cause::Network { .. } if self.existing.named => named_clamp_command(&self.egress),
             Cause::Network { .. } => clamp_command(&self.egress),
             Cause::Path { takes, .. } => fixed_clamp_command(&self.egress, takes),
         }
@@ -215,7 +272,7 @@ impl Narrow {
         };
         let target = self.target();
         let any_link = target != Target::Auto && !self.egress.kind.is_vpn();
-        Change::On(target, ClampOptions { mtu, any_link, ..ClampOptions::default() })
+        Change::On(target, ClampOptions { mtu, any_link, persist: self.existing.persist })
     }
 
     /// The target of the clamp.
@@ -229,7 +286,7 @@ impl Narrow {
     /// Whether the clamp is in force already.
     pub(super) fn is_cured(&self, status: &Status) -> bool {
         match self.cause {
-            Cause::Network { .. } => clamp_coverage(status, &self.egress.link) == ClampCoverage::Clamped,
+            Cause::Network { .. } => clamp_coverage(status, &self.egress) == ClampCoverage::Clamped,
             Cause::Path { takes, .. } => is_clamped_to(status, &self.egress.link, takes.into()),
         }
     }

@@ -144,6 +144,23 @@ fn a_clamp_that_is_on_cures_a_narrow_path_only_if_it_is_small_enough() {
 }
 
 #[test]
+fn a_fixed_clamp_above_the_links_mtu_is_no_cure_and_is_replaced_as_it_was_set() {
+    use crate::cure::clamp::tests::clamped;
+    use airpods_dbus::Origin;
+    for (origin, command) in [(Origin::Named, "airpods net clamp on wg0"), (Origin::Auto, "airpods net clamp on")] {
+        let status = clamped(origin, Some(1300));
+        assert!(narrow(1300).is_cured(&status) && !narrow(1250).is_cured(&status));
+        let seen = narrow(1250).seeing(&status);
+        let question = seen.question();
+        assert!(question.contains("1500, and its clamp of 1300 bytes is too high, so"), "{question}");
+        assert!(question.ends_with(&format!("as `{command}` does?")), "{question}");
+        let Change::On(target, options) = seen.change() else { panic!("{seen:?}") };
+        assert_eq!((target == Target::Auto, options.mtu), (origin == Origin::Auto, None));
+        assert_eq!(options.persist, origin == Origin::Named, "`clamped` keeps only a named one");
+    }
+}
+
+#[test]
 fn a_measurement_from_the_network_counts_and_one_of_the_host_is_only_inferred_from() {
     let clamped = known(Remedy::Nothing, Code::Clamped, true);
     let advice = Advice::of(&behind_wg0(1380), &launches(&[]), Some(&clamped));
@@ -166,4 +183,17 @@ fn advice_for_host_sockets_names_the_measurement() {
         let note = Advice::of(&rootless, &launches(&[]), Some(&known(remedy, verdict, false))).note().unwrap();
         assert!(note.contains(words), "{note}");
     }
+}
+
+#[test]
+fn where_the_networks_packets_fit_another_fault_that_was_measured_is_told_as_well() {
+    let measured =
+        |remedy, verdict| Advice::of(&behind_wg0(1500), &launches(&[]), Some(&known(remedy, verdict, false)));
+    let note = measured(Remedy::OtherFault, Code::BigHello).note().unwrap();
+    assert!(note.starts_with("note: something is wrong with the path behind the VPN `wg0` of "), "{note}");
+    assert!(
+        note.contains("model") && note.contains("(big-hello, measured 2 minutes ago): `airpods net check`"),
+        "{note}"
+    );
+    assert_eq!(measured(Remedy::Nothing, Code::Fine), Advice::Nothing);
 }

@@ -1,0 +1,142 @@
+//! The results that are kept, for how long, and of which network.
+
+#![allow(clippy::unwrap_used)]
+use airpods_dbus::LinkKind;
+
+use super::*;
+use crate::cure::remedy::tests::{path, place, report};
+use crate::kernel::Gateway;
+use crate::measure::report::Confidence;
+
+/// `wg0` with an MTU of 1420, beside this router.
+fn router(address: &str, card: Option<&str>) -> Network {
+    let hardware = card.map(str::to_owned);
+    let kind = LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
+    let gateway = Gateway { link: "eth0".to_owned(), address: address.parse().unwrap(), hardware };
+    Network { link: "wg0".to_owned(), shape: Some((kind, 1420)), gateways: vec![gateway] }
+}
+
+fn narrow(size: u16) -> Report {
+    report(vec![place("host", "wg0", vec![path(Code::PathNarrow, Some(size), Confidence::Sure)])])
+}
+
+const NOW: Duration = Duration::from_secs(1_800_000_000);
+
+fn at(later: u64) -> SystemTime {
+    UNIX_EPOCH + NOW + Duration::from_secs(later)
+}
+
+/// A value of 1300, measured in the network of this router.
+fn measured(network: &Network) -> Memory {
+    let mut memory = Memory { salt: "salt".to_owned(), ..Memory::default() };
+    memory.take(network, &narrow(1300), at(0));
+    memory
+}
+
+#[test]
+fn a_measurement_is_valid_in_the_same_network_for_a_day() {
+    let home = router("192.0.2.1", Some("52:54:00:00:00:01"));
+    let memory = measured(&home);
+    let known = memory.known(&home, at(300)).unwrap();
+    assert_eq!((known.verdict, known.age), (Code::PathNarrow, Duration::from_secs(300)));
+    assert_eq!(memory.known(&home, at(90_000)), None, "too long ago");
+    assert_eq!(memory.known(&Network { link: "wg1".to_owned(), ..home.clone() }, at(300)), None, "another link");
+    assert_eq!(memory.stale_clamp_age(&home, 1300, at(300)), None);
+}
+
+#[test]
+fn another_router_is_another_network_and_its_value_is_of_elsewhere() {
+    let memory = measured(&router("192.0.2.1", Some("52:54:00:00:00:01")));
+    // A router with the same address and another MAC address, and one with another address.
+    for other in [router("192.0.2.1", Some("52:54:00:00:00:02")), router("192.0.2.254", None)] {
+        assert_eq!(memory.known(&other, at(300)), None);
+        assert_eq!(memory.stale_clamp_age(&other, 1300, at(300)), Some(Duration::from_secs(300)));
+        assert_eq!(memory.stale_clamp_age(&other, 1280, at(300)), None, "nobody measured that");
+    }
+}
+
+#[test]
+fn a_link_with_another_mtu_or_of_another_kind_is_another_network() {
+    let home = router("192.0.2.1", Some("52:54:00:00:00:01"));
+    let memory = measured(&home);
+    let (kind, mtu) = home.shape.clone().unwrap();
+    let tun = LinkKind { info_kind: "tun".to_owned(), ..kind.clone() };
+    for shape in [Some((kind, 1280)), Some((tun, mtu)), None] {
+        let other = Network { shape, ..home.clone() };
+        assert_eq!(memory.known(&other, at(300)), None, "{other:?}");
+        assert!(memory.stale_clamp_age(&other, 1300, at(300)).is_some(), "its clamp was measured for the other");
+    }
+}
+
+#[test]
+fn a_router_whose_card_the_kernel_has_forgotten_is_known_by_its_address() {
+    let memory = measured(&router("192.0.2.1", Some("52:54:00:00:00:01")));
+    assert!(memory.known(&router("192.0.2.1", None), at(1)).is_some());
+}
+
+#[test]
+fn a_measurement_behind_a_clamp_does_not_replace_one_without() {
+    let home = router("192.0.2.1", None);
+    let mut memory = measured(&home);
+    let clamped = report(vec![place("host", "wg0", vec![path(Code::Clamped, None, Confidence::AtLeast)])]);
+    memory.take(&home, &clamped, at(50));
+    let known = memory.known(&home, at(60)).unwrap();
+    assert_eq!((known.verdict, known.age), (Code::PathNarrow, Duration::from_secs(10)));
+    let fine = report(vec![place("host", "wg0", vec![path(Code::Fine, None, Confidence::Sure)])]);
+    memory.take(&home, &fine, at(60));
+    assert_eq!(memory.known(&home, at(60)).unwrap().remedy, Remedy::Nothing);
+}
+
+#[test]
+fn one_measurement_for_each_network_is_kept_and_not_more_than_so_many() {
+    let home = router("192.0.2.1", None);
+    let mut memory = measured(&home);
+    memory.take(&home, &narrow(1280), at(10));
+    assert_eq!(memory.paths.len(), 1);
+    for last in 0..=255u8 {
+        memory.take(&router(&format!("198.51.100.{last}"), None), &narrow(1300), at(20));
+    }
+    assert_eq!(memory.paths.len(), MAX_ENTRIES);
+}
+
+#[test]
+fn no_name_and_no_address_is_in_the_file() {
+    let text = serde_json::to_string(&measured(&router("192.0.2.1", Some("52:54:00:00:00:01")))).unwrap();
+    for name in ["wg0", "eth0", "192.0.2.1", "52:54", "registry"] {
+        assert!(!text.contains(name), "{name}: {text}");
+    }
+}
+
+#[test]
+fn a_saved_measurement_is_read_unless_others_could_have_written_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = tempfile::tempdir().unwrap();
+    remember(Some(home.path()), &narrow(1300));
+    let memory = Memory::load(Some(home.path()));
+    assert_eq!(memory.paths.len(), 1);
+    let file = home.path().join(FILE);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(Memory::load(Some(home.path())), Memory::default());
+    std::fs::write(&file, "{}").unwrap();
+    assert_eq!(Memory::load(Some(home.path())), Memory::default());
+}
+
+#[test]
+fn a_check_that_measured_nothing_is_forgotten() {
+    let home = tempfile::tempdir().unwrap();
+    remember(
+        Some(home.path()),
+        &report(vec![place("host", "wg0", vec![path(Code::NotMeasured, None, Confidence::NotMeasured)])]),
+    );
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn durations_are_shown_in_words() {
+    for (seconds, expected) in
+        [(5, "just now"), (60, "1 minute ago"), (7_200, "2 hours ago"), (90_000, "1 day ago"), (260_000, "3 days ago")]
+    {
+        assert_eq!(ago(Duration::from_secs(seconds)), expected);
+    }
+}
