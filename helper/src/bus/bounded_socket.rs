@@ -23,9 +23,9 @@ use zbus::names::OwnedUniqueName;
 use zbus::{Address, Message};
 use zruntime::{AsyncIo, Shared, SharedRuntime, net};
 
+use super::call::ReplyTo;
 use super::header::{Fixed, Kind};
 use super::inbox::{Admission, Arrival, Content, Inbox, Note};
-use super::reply::ReplyTo;
 
 /// Upper bound on the size of an incoming message, in bytes. Answers from polkit and the bus have
 /// less than 500.
@@ -221,7 +221,7 @@ impl Reader {
             return self.inbox.refuse(sender, Some(person), fixed.awaited());
         }
         let Ok(name) = OwnedUniqueName::try_from(sender) else { return self.drop_it(None, "its sender is no name") };
-        let arrival = Arrival { to: ReplyTo::new(name, fixed.awaited()), content: content() };
+        let arrival = Arrival { to: ReplyTo { caller: name, serial: fixed.awaited() }, content: content() };
         match admission {
             Admission::Place(identity, slot) => self.inbox.push(identity, arrival, slot),
             _ => self.inbox.hold(arrival),

@@ -1,12 +1,14 @@
-//! Decodes a call: four methods, three properties, and the standard interfaces. Nothing is decided
-//! or executed here.
+//! Decodes a call: four methods, three properties, and the standard interfaces. Encodes its reply.
+//! Nothing is decided or executed here.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::OnceLock;
 
 use airpods_dbus::{ClampOptions, Error, ErrorKind, Target, names};
 use zbus::message::Header;
-use zbus::names::{InterfaceName, MemberName};
-use zbus::{Message, ObjectPath, OwnedVariant, Variant, fdo};
+use zbus::names::{BusName, InterfaceName, MemberName, OwnedUniqueName};
+use zbus::{DBusError, DynamicType, Message, ObjectPath, OwnedVariant, Variant, fdo};
 
 use crate::authority::Action;
 use crate::clamp::Request;
@@ -225,4 +227,45 @@ fn invalid_args(member: &str) -> Answer {
 /// A caller's text, cut for a log line; the line itself escapes it.
 fn shortened(text: &str) -> String {
     text.chars().take(32).collect()
+}
+
+/// The destination of a reply: the caller and the serial of the call, which is all that is kept of
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ReplyTo {
+    pub(super) caller: OwnedUniqueName,
+    /// The serial of the call; `None` if the caller expects no reply.
+    pub(super) serial: Option<NonZeroU32>,
+}
+
+impl ReplyTo {
+    /// A reply with this body; `None` if the caller expects none.
+    pub(super) fn with<B: serde::Serialize + DynamicType>(&self, body: &B) -> Option<Message> {
+        let serial = self.serial?;
+        let reply = Message::method_return(&stand_in()?.header()).reply_serial(Some(serial));
+        reply.destination(BusName::from(self.caller.as_ref())).build(body).ok()
+    }
+
+    /// An error reply with an error of the contract.
+    pub(super) fn error(&self, error: &Error) -> Option<Message> {
+        self.named(&error.kind().name(), error.message())
+    }
+
+    /// An error reply with an error of the standard interfaces.
+    pub(super) fn standard(&self, error: &fdo::Error) -> Option<Message> {
+        self.named(&error.name(), error.description().unwrap_or_default())
+    }
+
+    fn named(&self, name: &str, message: &str) -> Option<Message> {
+        let serial = self.serial?;
+        let reply = Message::error(&stand_in()?.header(), name).reply_serial(Some(serial));
+        reply.destination(BusName::from(self.caller.as_ref())).build(&message).ok()
+    }
+}
+
+/// A placeholder call. zbus builds a reply from the header of a call, but the destination and the
+/// serial are set explicitly.
+fn stand_in() -> Option<&'static Message> {
+    static CALL: OnceLock<Option<Message>> = OnceLock::new();
+    CALL.get_or_init(|| Message::method_call("/", "Call").build(&()).ok()).as_ref()
 }

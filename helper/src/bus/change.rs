@@ -12,12 +12,11 @@ use zbus::Connection;
 use zbus::names::OwnedUniqueName;
 use zruntime::unblock;
 
-use super::call::RequestedChange;
+use super::call::{ReplyTo, RequestedChange};
 use super::caller::{check_connected, wait_until_left};
 use super::dispatch::or_unknown;
 use super::person::Person;
 use super::quota::{Prompt, Slot};
-use super::reply::ReplyTo;
 use super::service::Service;
 use crate::authority::{Action, Caller, Permit, Question, authorise, authorise_at_prompt};
 use crate::log::Line;

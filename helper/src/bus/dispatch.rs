@@ -15,12 +15,11 @@ use zbus::names::OwnedUniqueName;
 use zbus::{Connection, Message, Variant, fdo};
 
 use super::bounded_socket::{LONGEST_CALL, decode_message};
-use super::call::{self, Answer, DecodedCall, Property};
+use super::call::{self, Answer, DecodedCall, Property, ReplyTo};
 use super::caller::{self, Identity};
 use super::inbox::{Admitted, Arrival, Content, Note, Waiting};
 use super::quota::Slot;
 use super::refusals::TURN;
-use super::reply::ReplyTo;
 use super::service::Service;
 use crate::authority::Caller;
 use crate::log::Line;
@@ -141,7 +140,7 @@ impl Service {
         let quota = match call.decoded {
             DecodedCall::Answer(answer) => return self.answer(&call.to, answer),
             // A read that expects no reply has no effect.
-            DecodedCall::Status if call.to.serial().is_none() => return None,
+            DecodedCall::Status if call.to.serial.is_none() => return None,
             DecodedCall::Refused(_, ref error) => {
                 let error = error.clone();
                 return self.refuse(Some(from), call, &error);

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 use zbus::names::OwnedUniqueName;
 use zruntime::Event;
 
+use super::call::ReplyTo;
 use super::caller::{Callers, Identity, Unidentified};
 use super::person::{People, Person};
 use super::quota::{Quota, Slot};
 use super::refusals::Refusals;
-use super::reply::ReplyTo;
 
 /// How long a person who has exceeded their places is refused.
 const PENALTY: Duration = Duration::from_millis(100);
@@ -147,7 +147,7 @@ impl Inbox {
                 locked(&self.waiting).to_identify.push(name);
                 self.more.notify(1);
             }
-            Err(arrival) => self.refuse(arrival.to.caller.as_str(), None, arrival.to.serial()),
+            Err(arrival) => self.refuse(arrival.to.caller.as_str(), None, arrival.to.serial),
         }
     }
 
@@ -160,7 +160,7 @@ impl Inbox {
         for arrival in self.unidentified.leave(name) {
             match self.place(name, identity, Instant::now()) {
                 Some(slot) => self.push(identity, arrival, slot),
-                None => self.refuse(name.as_str(), Some(identity.person), arrival.to.serial()),
+                None => self.refuse(name.as_str(), Some(identity.person), arrival.to.serial),
             }
         }
     }
@@ -245,7 +245,7 @@ mod tests {
 
     fn arrival(sender: &str, number: u32) -> Arrival {
         let content = Content::Call(vec![0; 100]);
-        Arrival { to: ReplyTo::new(sender.try_into().unwrap(), serial(number)), content }
+        Arrival { to: ReplyTo { caller: sender.try_into().unwrap(), serial: serial(number) }, content }
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(inbox.in_flight(), 3);
         inbox.identify(&name, ALICE);
         let admitted = block_on(inbox.take()).arrivals;
-        let serials: Vec<_> = admitted.iter().map(|admitted| admitted.arrival.to.serial()).collect();
+        let serials: Vec<_> = admitted.iter().map(|admitted| admitted.arrival.to.serial).collect();
         assert_eq!(serials, [serial(1), serial(2), serial(3)]);
         assert!(admitted.iter().all(|admitted| admitted.from.uid == ALICE));
         drop(admitted);

@@ -20,7 +20,6 @@ mod log_limit;
 mod person;
 pub mod quota;
 mod refusals;
-mod reply;
 mod service;
 mod snapshot;
 

@@ -19,9 +19,9 @@ use zbus::Message;
 use zbus::names::OwnedUniqueName;
 use zruntime::Event;
 
+use super::call::ReplyTo;
 use super::person::Person;
 use super::quota;
-use super::reply::ReplyTo;
 
 /// The interval between two batches of refusals, and the size of a batch: 100 refusals per second.
 pub(super) const TURN: Duration = Duration::from_millis(100);
@@ -77,7 +77,7 @@ impl Refusals {
     pub(super) fn turn(&self) -> Vec<Message> {
         let mut waiting = self.waiting();
         let next = std::iter::from_fn(|| waiting.next()).take(IN_ONE_TURN);
-        next.filter_map(|(caller, serial)| ReplyTo::new(caller, Some(serial)).error(&quota::too_many())).collect()
+        next.filter_map(|(caller, serial)| ReplyTo { caller, serial: Some(serial) }.error(&quota::too_many())).collect()
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {

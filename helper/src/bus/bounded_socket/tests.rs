@@ -89,7 +89,7 @@ fn without_a_place_a_call_of_each_kind_is_refused_unread() {
             assert_eq!(places.len(), PER_PERSON);
             arrive(&reader, &call);
             assert_eq!(reader.inbox.in_flight(), PER_PERSON, "{what}");
-            let to = ReplyTo::new(CALLER.try_into().unwrap(), Some(call.primary_header().serial_num()));
+            let to = ReplyTo { caller: CALLER.try_into().unwrap(), serial: Some(call.primary_header().serial_num()) };
             let refusal = to.error(&quota::too_many()).unwrap();
             let sent: Vec<_> = reader.inbox.refusals.turn().iter().map(|sent| sent.data().bytes().len()).collect();
             assert_eq!(sent, [refusal.data().bytes().len()], "{what}");

@@ -6,11 +6,11 @@ use airpods_dbus::LinkName;
 use nftnl::expr::{Bitwise, Cmp, CmpOp, Counter, Meta, Payload, TransportHeaderField, Verdict};
 use nftnl::nftnl_sys as sys;
 use nftnl::set::{Set as NftSet, SetKey};
-use nftnl::{ChainType, Hook as NftHook, MsgType, Policy, ProtoFamily, Rule as NftRule, Table};
+use nftnl::{ChainType, MsgType, Policy, ProtoFamily, Rule as NftRule, Table};
 use nix::libc;
 
 use super::expression::{Raw, SetExt, TableMessage, Value};
-use super::layout::{Chain, Direction, Family, Hook, Layout, PRIORITY_MANGLE, Rule, Set};
+use super::layout::{Chain, Direction, Family, Layout, PRIORITY_MANGLE, Rule, Set};
 use super::readback::Answers;
 use super::{Change, NAME, Ruleset};
 use crate::kernel::wire::{Message, messages};
@@ -193,10 +193,6 @@ fn nft_set(table: &Table, set: Set) -> NftSet<'_, IfName<'_>> {
 fn nft_chain<'t>(table: &'t Table, chain: &Chain) -> nftnl::Chain<'t> {
     let mut nft_chain = nftnl::Chain::new(c_string(chain.name), table);
     if let Some(hook) = chain.hook {
-        let hook = match hook {
-            Hook::Prerouting => NftHook::PreRouting,
-            Hook::Postrouting => NftHook::PostRouting,
-        };
         nft_chain.set_hook(hook, PRIORITY_MANGLE);
         nft_chain.set_type(ChainType::Filter);
         nft_chain.set_policy(Policy::Accept);

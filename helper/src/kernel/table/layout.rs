@@ -17,6 +17,8 @@
 //!
 //! No name is a keyword of nft, so the output of `nft list ruleset` can be loaded again.
 
+use nftnl::Hook;
+
 use super::Ruleset;
 
 /// An IP version.
@@ -75,16 +77,8 @@ pub enum Rule {
     FixedMss(Family, Direction),
 }
 
-/// The hook of a base chain, always with priority mangle (-150) and policy accept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hook {
-    /// Incoming packets, before routing.
-    Prerouting,
-    /// Outgoing packets, after routing.
-    Postrouting,
-}
-
-/// `NF_IP_PRI_MANGLE` of `linux/netfilter_ipv4.h`.
+/// The priority of every base chain, `NF_IP_PRI_MANGLE` of `linux/netfilter_ipv4.h`. The policy is
+/// accept.
 pub const PRIORITY_MANGLE: i32 = -150;
 
 /// A chain with its rules, in order.
@@ -114,7 +108,7 @@ const CLAMP: &str = "clamp";
 const ARRIVING: &str = "arriving";
 
 const POSTROUTING: Chain =
-    Chain { name: "postrouting", hook: Some(Hook::Postrouting), rules: &[Rule::Handshakes(CLAMP)] };
+    Chain { name: "postrouting", hook: Some(Hook::PostRouting), rules: &[Rule::Handshakes(CLAMP)] };
 
 /// The layout while no link has a fixed path MTU.
 pub static ROUTE_ONLY: Layout = Layout {
@@ -152,7 +146,7 @@ pub static WITH_FIXED: Layout = Layout {
         },
         POSTROUTING,
         Chain { name: ARRIVING, hook: None, rules: &[Rule::FixedMss(Ipv4, In), Rule::FixedMss(Ipv6, In)] },
-        Chain { name: "prerouting", hook: Some(Hook::Prerouting), rules: &[Rule::Handshakes(ARRIVING)] },
+        Chain { name: "prerouting", hook: Some(Hook::PreRouting), rules: &[Rule::Handshakes(ARRIVING)] },
     ],
 };
 
@@ -210,7 +204,7 @@ mod tests {
     #[test]
     fn only_a_fixed_value_needs_a_prerouting_chain() {
         let hooks = |layout: &Layout| layout.chains.iter().filter_map(|chain| chain.hook).collect::<Vec<_>>();
-        assert_eq!(hooks(&ROUTE_ONLY), [Hook::Postrouting]);
-        assert_eq!(hooks(&WITH_FIXED), [Hook::Postrouting, Hook::Prerouting]);
+        assert_eq!(hooks(&ROUTE_ONLY), [Hook::PostRouting]);
+        assert_eq!(hooks(&WITH_FIXED), [Hook::PostRouting, Hook::PreRouting]);
     }
 }
