@@ -4,6 +4,7 @@
 mod private_bus;
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use airpods_dbus::names;
 use airpods_helper::authority::{Answer, NoAnswer};
@@ -105,6 +106,32 @@ fn a_flood_of_calls_without_effect_leaves_room_in_the_log_for_those_with_one() {
     flood(&helper, 1);
     let last = helper.audit().pop().unwrap();
     assert_eq!((last.field("uid"), last.field("result")), (Some("65534"), Some("changed")), "and a change always is");
+}
+
+/// The lines about withheld lines: whose they were, and how many.
+fn withheld(helper: &Helper) -> Vec<(String, String)> {
+    let lines = helper.lines.all().into_iter().filter(|line| line.event() == "log-lines-withheld");
+    lines.map(|line| (line.field("uid").unwrap().to_owned(), line.field("count").unwrap().to_owned())).collect()
+}
+
+#[test]
+fn the_number_of_withheld_lines_is_logged_when_the_period_ends_without_another_call() {
+    let helper = Helper::start();
+    let begun = Instant::now();
+    flood(&helper, 107);
+    assert_eq!(withheld(&helper), []);
+    while withheld(&helper).is_empty() && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(withheld(&helper), [("65534".to_owned(), "7".to_owned())]);
+}
+
+#[test]
+fn the_number_of_withheld_lines_is_logged_at_the_end_of_the_process() {
+    let mut helper = Helper::start();
+    flood(&helper, 103);
+    helper.stop().unwrap();
+    assert_eq!(withheld(&helper), [("65534".to_owned(), "3".to_owned())]);
 }
 
 #[test]

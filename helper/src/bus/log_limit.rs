@@ -5,7 +5,7 @@
 //! refused calls could hide the line of another user's change.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::person::Person;
@@ -32,10 +32,8 @@ struct Window {
 pub(super) enum Entry {
     /// Write it.
     Write,
-    /// Write it, with the number of lines withheld before it.
-    WriteWithCount(u64),
-    /// Write it, and note that further lines are withheld for a while.
-    WriteLast,
+    /// Write it, and note that further lines are withheld until then.
+    WriteLast(Instant),
     /// Do not write it, only count it.
     Withhold,
 }
@@ -47,30 +45,33 @@ impl LogLimit {
         if person == Some(Person::ROOT) {
             return Entry::Write;
         }
-        let mut windows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Forget windows whose period is over, unless they have withheld lines to report.
-        windows.retain(|_, window| window.withheld > 0 || !window.is_over(now));
+        let mut windows = self.windows();
         let window = windows.entry(person).or_insert(Window { begun: now, written: 0, withheld: 0 });
-        let withheld = window.withheld;
-        if window.is_over(now) {
-            *window = Window { begun: now, written: 0, withheld: 0 };
-        }
         if window.written == LINES {
             window.withheld += 1;
             return Entry::Withhold;
         }
         window.written += 1;
-        match (window.written, withheld) {
-            (1, 1..) => Entry::WriteWithCount(withheld),
-            (LINES, _) => Entry::WriteLast,
-            _ => Entry::Write,
-        }
+        if window.written == LINES { Entry::WriteLast(window.begun + PERIOD) } else { Entry::Write }
     }
-}
 
-impl Window {
-    fn is_over(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.begun) >= PERIOD
+    /// Forgets the counts whose period is over. Returns the numbers of lines withheld in them.
+    pub(super) fn take_over(&self, now: Instant) -> Vec<(Option<Person>, u64)> {
+        self.take(|window| now.saturating_duration_since(window.begun) >= PERIOD)
+    }
+
+    /// Forgets all counts, and returns them.
+    pub(super) fn take_all(&self) -> Vec<(Option<Person>, u64)> {
+        self.take(|_| true)
+    }
+
+    fn take(&self, is_taken: impl Fn(&Window) -> bool) -> Vec<(Option<Person>, u64)> {
+        let taken = self.windows().extract_if(|_, window| is_taken(window)).collect::<Vec<_>>();
+        taken.into_iter().map(|(person, window)| (person, window.withheld)).filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn windows(&self) -> MutexGuard<'_, HashMap<Option<Person>, Window>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,10 +92,15 @@ mod tests {
         let (limit, now) = (LogLimit::default(), Instant::now());
         let decisions = entries(&limit, ALICE, LINES + 5, now);
         assert!(decisions[..99].iter().all(|entry| *entry == Entry::Write));
-        assert_eq!(decisions[99], Entry::WriteLast);
+        assert_eq!(decisions[99], Entry::WriteLast(now + PERIOD));
         assert_eq!(decisions[100..], [Entry::Withhold; 5]);
-        assert_eq!(limit.enter(ALICE, now + PERIOD / 2), Entry::Withhold);
-        assert_eq!(entries(&limit, ALICE, 2, now + PERIOD), [Entry::WriteWithCount(6), Entry::Write]);
+        let later = now + PERIOD / 2;
+        entries(&limit, BOB, LINES + 1, later);
+        assert_eq!(limit.enter(ALICE, later), Entry::Withhold);
+        assert_eq!(limit.take_over(later), []);
+        assert_eq!(limit.take_over(now + PERIOD), [(ALICE, 6)], "those whose period is over, once");
+        assert_eq!(limit.enter(ALICE, now + PERIOD), Entry::Write);
+        assert_eq!(limit.take_all(), [(BOB, 1)], "in the end all");
     }
 
     #[test]
@@ -112,7 +118,8 @@ mod tests {
         for uid in 1000..2000 {
             limit.enter(Some(Person(uid)), now);
         }
-        limit.enter(BOB, now + PERIOD);
-        assert_eq!(limit.0.lock().map_or(0, |windows| windows.len()), 1);
+        limit.enter(None, now + PERIOD / 2);
+        assert_eq!(limit.take_over(now + PERIOD), [], "none of them had lines withheld");
+        assert_eq!(limit.windows().len(), 1);
     }
 }

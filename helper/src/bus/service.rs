@@ -10,6 +10,7 @@ use zbus::{Connection, Variant};
 use zruntime::lock::Mutex as AsyncMutex;
 use zruntime::{Event, SharedRuntime, unblock};
 
+use super::dispatch::or_unknown;
 use super::inbox::Inbox;
 use super::log_limit::{Entry, LogLimit};
 use super::person::Person;
@@ -31,7 +32,7 @@ pub struct Service {
     pub(super) inbox: Arc<Inbox>,
     pub(super) log: Log,
     pub(super) runtime: SharedRuntime,
-    log_limit: LogLimit,
+    log_limit: Arc<LogLimit>,
     /// Held while a signal is computed and sent, so that the last signal has the latest values.
     announcing: AsyncMutex<()>,
     /// Held while the persistent file is written, until memory agrees with it. So no older text
@@ -57,7 +58,7 @@ impl Service {
             inbox: Arc::default(),
             log,
             runtime,
-            log_limit: LogLimit::default(),
+            log_limit: Arc::default(),
             announcing: AsyncMutex::new(()),
             disk: AsyncMutex::new(()),
             last_call: Mutex::new(Instant::now()),
@@ -80,14 +81,27 @@ impl Service {
 
     /// Writes a line about something without effect, within the person's log limit.
     pub(super) fn log_limited(&self, person: Option<Person>, line: impl FnOnce() -> Line) {
-        match self.log_limit.enter(person, Instant::now()) {
+        let now = Instant::now();
+        log_counts(&self.log, self.log_limit.take_over(now));
+        match self.log_limit.enter(person, now) {
             Entry::Write => self.log.write(line()),
-            Entry::WriteWithCount(withheld) => self.log.write(line().with("withheld-before", withheld)),
-            Entry::WriteLast => {
+            Entry::WriteLast(until) => {
                 self.log.write(line().with("note", "more such lines of this user are withheld for a while"));
+                // The only wake-up for this: a helper to whom nobody sends such calls has none.
+                let (runtime, log, limit) = (self.runtime.clone(), self.log.clone(), Arc::clone(&self.log_limit));
+                let count = async move {
+                    runtime.sleep_until(until).await;
+                    log_counts(&log, limit.take_over(Instant::now()));
+                };
+                self.runtime.spawn("count withheld lines", count).detach();
             }
             Entry::Withhold => {}
         }
+    }
+
+    /// Logs the numbers of lines withheld so far, at the end of the process.
+    pub fn log_withheld(&self) {
+        log_counts(&self.log, self.log_limit.take_all());
     }
 
     /// Sends the signal that is due, if any.
@@ -169,6 +183,14 @@ impl Service {
             }
             call_over.await;
         }
+    }
+}
+
+/// Logs how many lines of each person were withheld.
+fn log_counts(log: &Log, counts: Vec<(Option<Person>, u64)>) {
+    for (person, count) in counts {
+        let uid = or_unknown(person.map(|person| person.0));
+        log.write(Line::warning("log-lines-withheld").with("uid", uid).with("count", count));
     }
 }
 

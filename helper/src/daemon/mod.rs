@@ -102,9 +102,12 @@ impl Daemon {
         // `or` polls its first argument first. So under a service manager the rules are applied
         // before the helper looks for the bus.
         let followed = async { running.follow(kernel_events).await.map(|never| match never {}) };
-        let reason = or(followed, running.serve(bus, authority, idle_timeout, stop)).await?;
-        running.leave(reason).await;
-        Ok(reason)
+        let ended = or(followed, running.serve(bus, authority, idle_timeout, stop)).await;
+        if let Ok(reason) = ended {
+            running.leave(reason).await;
+        }
+        running.service.log_withheld();
+        ended
     }
 }
 
