@@ -75,7 +75,7 @@ impl Simulated {
     /// Sets the VPN links that no rule can name, and reports [`Event::Network`].
     pub fn set_unclampable(&self, unclampable: Vec<Unclampable>) {
         self.world().unclampable = unclampable;
-        self.report(Event::Network);
+        self.report(&Event::Network);
     }
 
     /// Makes each read of the table take this long.
@@ -103,7 +103,7 @@ impl Simulated {
     /// Replaces the table by a foreign one of the same name, and reports that.
     pub fn set_foreign_table(&self) {
         self.world().table = Some(Table::Foreign);
-        self.report(Event::Rules { pid: 4711 });
+        self.report(&Event::Rules { pid: 4711, program: "nft".to_owned() });
     }
 
     /// Whether the table is a foreign one.
@@ -115,13 +115,13 @@ impl Simulated {
     /// Replaces the links, and reports [`Event::Network`].
     pub fn set_links(&self, links: Vec<Link>) {
         self.world().links = links;
-        self.report(Event::Network);
+        self.report(&Event::Network);
     }
 
     /// Removes the table, as another program's `nft flush ruleset` would, and reports that.
     pub fn remove_table(&self) {
         self.world().table = None;
-        self.report(Event::Rules { pid: 4711 });
+        self.report(&Event::Rules { pid: 4711, program: "nft".to_owned() });
     }
 
     /// Makes every later change fail this way, or with `None` succeed again.
@@ -145,9 +145,9 @@ impl Simulated {
     }
 
     /// Reports an event to every watcher.
-    pub fn report(&self, event: Event) {
+    pub fn report(&self, event: &Event) {
         for (bell, events) in &mut self.world().watchers {
-            locked(events).push(event);
+            locked(events).push(event.clone());
             // A full socket is readable already, and a closed one has no reader.
             drop(bell.write(&[0]));
         }

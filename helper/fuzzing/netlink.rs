@@ -3,7 +3,7 @@
 
 use airpods_dbus::{LinkName, PathMtu, names::MAX_CLAMPS};
 
-use super::events::RuleFilter;
+use super::events::{LONGEST_NAME, RuleFilter};
 use super::links;
 use super::routes::Route;
 use crate::clamp::{accept, in_use};
@@ -29,7 +29,8 @@ pub fn datagram(bytes: &[u8]) {
         assert!(message.errno().is_none_or(|errno| errno >= 0));
         assert!(!message.is_done() || message.errno().is_some());
         if let Some(event) = filter.event(&message) {
-            assert!(message.port != 7 && matches!(event, Event::Rules { .. }));
+            let Event::Rules { program, .. } = event else { panic!("{event:?}") };
+            assert!(message.port != 7 && program.chars().count() <= LONGEST_NAME && !program.contains('\0'));
         }
     }
     assert!(read <= bytes.len(), "no byte is read twice");

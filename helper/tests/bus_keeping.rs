@@ -153,7 +153,7 @@ fn removed_rules_are_restored_within_a_second() {
     helper.wait_until("they are back", || helper.clamped() == ["wg0"]);
     assert!(removed.elapsed() < Duration::from_secs(1));
     let log = helper.log_text();
-    assert!(log.contains("event=rules-removed pid=4711"), "{log}");
+    assert!(log.contains("event=rules-removed program=nft pid=4711"), "{log}");
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn lost_events_are_made_up_for_by_looking_again() {
     let client = helper.client();
     client.on_link("wg0").unwrap();
     helper.kernel.remove_table();
-    helper.kernel.report(Event::Overrun);
+    helper.kernel.report(&Event::Overrun);
     helper.wait_until("they are back", || helper.clamped() == ["wg0"]);
 }
 

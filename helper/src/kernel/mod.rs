@@ -63,7 +63,7 @@ pub struct Applied {
 }
 
 /// Something that may change the desired rules or the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A link, an address, a route or a routing rule came, went or changed.
     Network,
@@ -71,6 +71,10 @@ pub enum Event {
     Rules {
         /// The process that made the change, from `NFTA_GEN_PROC_PID`; 0 if unknown.
         pid: u32,
+        /// The name of that process, from `NFTA_GEN_PROC_NAME`: the process may have ended by the
+        /// time somebody looks its number up. Empty if unknown. The process chooses it, so it can
+        /// contain anything.
+        program: String,
     },
     /// The kernel dropped events because they were not read in time, so anything may have changed.
     Overrun,

@@ -74,11 +74,12 @@ impl Reconciler {
         self.repairs.hit(now);
         self.table.is_settled = false;
         let culprit = events.iter().find_map(|event| match event {
-            Event::Rules { pid } if *pid != 0 => Some(*pid),
+            Event::Rules { pid, program } if *pid != 0 => Some((pid.to_string(), program.clone())),
             _ => None,
         });
-        let pid = culprit.map_or_else(|| "unknown".to_owned(), |pid| pid.to_string());
-        self.log.write(Line::warning("rules-removed").with("pid", pid).with("contested", self.repairs.is_on(now)));
+        let (pid, program) = culprit.unwrap_or_else(|| ("unknown".to_owned(), "unknown".to_owned()));
+        let line = Line::warning("rules-removed").with("program", program).with("pid", pid);
+        self.log.write(line.with("contested", self.repairs.is_on(now)));
     }
 
     /// Applies the planned rules, unless a back-off delays that.

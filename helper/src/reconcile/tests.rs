@@ -42,6 +42,11 @@ fn on(link: &str) -> Request {
     Request::ClampOn(Target::parse(link).unwrap(), ClampOptions::default())
 }
 
+/// A change of the rules by an nft with this process number.
+fn by_nft(pid: u32) -> Event {
+    Event::Rules { pid, program: "nft".to_owned() }
+}
+
 /// A permit, made by the only function that makes one.
 fn permit(request: &Request) -> Permit {
     let caller = Caller { name: ":1.7".try_into().unwrap(), uid: 1000 };
@@ -127,7 +132,7 @@ fn refused_rules_are_logged_with_the_cause_retried_and_not_attributed() {
     scene.kernel.remove_table();
     scene.kernel.refuse(Some(Refusal::Refused));
     let now = Instant::now();
-    let wait = scene.reconciler.reconcile(&[Event::Rules { pid: 7 }], now).unwrap();
+    let wait = scene.reconciler.reconcile(&[by_nft(7)], now).unwrap();
     let status = scene.reconciler.status(now).unwrap();
     assert_eq!(status.clamps[0].state, ClampState::Refused);
     assert!(status.refusal.unwrap().contains("rule in chain clamp"));
@@ -173,7 +178,7 @@ fn a_read_that_fails_changes_no_state_and_announces_nothing_and_is_tried_again()
     scene.kernel.set_unreadable(true);
     scene.kernel.remove_table();
     for _ in 0..10 {
-        assert!(scene.reconciler.reconcile(&[Event::Rules { pid: 7 }], now).unwrap() <= Duration::from_secs(1));
+        assert!(scene.reconciler.reconcile(&[by_nft(7)], now).unwrap() <= Duration::from_secs(1));
     }
     assert_eq!(scene.reconciler.take_announcement(now), None);
     assert_eq!(scene.reconciler.properties(now).clamps, ["wg0"], "the last known state stands");
@@ -191,7 +196,7 @@ fn a_foreign_table_of_our_name_is_kept_and_reported_without_clamps() {
     scene.kernel.set_foreign_table();
     let now = Instant::now();
     for _ in 0..2 {
-        scene.reconciler.reconcile(&[Event::Rules { pid: 7 }], now);
+        scene.reconciler.reconcile(&[by_nft(7)], now);
     }
     assert!(!scene.reconciler.consider(&Request::Reset).unwrap());
     assert!(!scene.commit(&Request::Reset).unwrap().changed);
@@ -298,15 +303,15 @@ fn a_removal_of_the_rules_is_logged_with_the_kernels_process_or_as_unknown() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
     for (events, expected) in [
-        (&[Event::Network, Event::Rules { pid: 0 }, Event::Rules { pid: 7 }][..], "7"),
-        (&[Event::Rules { pid: 0 }][..], "unknown"),
-        (&[][..], "unknown"),
+        (&[Event::Network, by_nft(0), by_nft(7)][..], ("nft", "7")),
+        (&[by_nft(0)][..], ("unknown", "unknown")),
+        (&[][..], ("unknown", "unknown")),
     ] {
         scene.kernel.remove_table();
         scene.reconciler.reconcile(events, Instant::now());
         let lines = scene.lines.all();
         let line = lines.iter().rfind(|line| line.event() == "rules-removed").unwrap();
-        assert_eq!(line.field("pid"), Some(expected), "{events:?}");
+        assert_eq!((line.field("program").unwrap(), line.field("pid").unwrap()), expected, "{events:?}");
     }
 }
 

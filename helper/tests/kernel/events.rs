@@ -71,7 +71,10 @@ fn a_foreign_creation_or_flush_of_the_table_is_reported_with_the_process() {
     for change in ["table inet airpods { chain c { }; }", "add rule inet airpods c accept", "flush ruleset"] {
         host.net.nft(change).unwrap();
         let events = settled(&mut *watch);
-        assert!(matches!(events[..], [Event::Rules { pid }] if pid != 0), "{change}: {events:?}");
+        assert!(
+            matches!(&events[..], [Event::Rules { pid, program }] if *pid != 0 && program == "nft"),
+            "{change}: {events:?}"
+        );
     }
 }
 

@@ -29,8 +29,12 @@ const RTNLGRP_IPV6_RULE: u32 = 19;
 /// `NFNLGRP_NFTABLES` (7) of `linux/netfilter/nfnetlink.h`, as a bit.
 const NFTABLES_GROUP: u32 = 1 << 6;
 
-/// `NFTA_GEN_PROC_PID` of `linux/netfilter/nf_tables.h`.
+/// Attributes of `NFT_MSG_NEWGEN`, `linux/netfilter/nf_tables.h`.
 const NFTA_GEN_PROC_PID: u16 = 2;
+const NFTA_GEN_PROC_NAME: u16 = 3;
+
+/// Upper bound on a process's name in bytes, `TASK_COMM_LEN` of `linux/sched.h`.
+pub(super) const LONGEST_NAME: usize = 16;
 
 /// Two sockets for events, behind one epoll descriptor.
 #[derive(Debug)]
@@ -105,8 +109,7 @@ impl RuleFilter {
         let (header, body) = message.body.split_first_chunk::<4>()?;
         let attributes = Attributes::new(body);
         if i32::from(message.kind & 0xff) == libc::NFT_MSG_NEWGEN {
-            let pid = attributes.be32(NFTA_GEN_PROC_PID).unwrap_or_default();
-            return std::mem::take(&mut self.touched).then_some(Event::Rules { pid });
+            return std::mem::take(&mut self.touched).then(|| author(attributes));
         }
         // Attribute 1 of every object names its table: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE,
         // NFTA_RULE_TABLE …
@@ -116,9 +119,18 @@ impl RuleFilter {
     }
 }
 
+/// The event for a transaction of another program, with the process that the kernel names.
+fn author(attributes: Attributes<'_>) -> Event {
+    let name = attributes.get(NFTA_GEN_PROC_NAME).unwrap_or_default();
+    let name = name.iter().copied().take(LONGEST_NAME).take_while(|byte| *byte != 0).collect::<Vec<_>>();
+    let program = String::from_utf8_lossy(&name).into_owned();
+    Event::Rules { pid: attributes.be32(NFTA_GEN_PROC_PID).unwrap_or_default(), program }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::wire::attribute;
 
     fn message(kind: i32, port: u32, body: &[u8]) -> Option<Message<'_>> {
         let kind = u16::try_from(libc::NFNL_SUBSYS_NFTABLES << 8 | kind).ok()?;
@@ -130,8 +142,8 @@ mod tests {
     const OTHER_TABLE: &[u8] = b"\x01\0\0\0\x0b\0\x01\0filter\0\0";
     /// The same for IPv4.
     const OTHER_FAMILY: &[u8] = b"\x02\0\0\0\x0c\0\x01\0airpods\0";
-    /// `NFTA_GEN_PROC_PID` = 513.
-    const GENERATION: &[u8] = b"\0\0\0\0\x08\0\x02\0\0\0\x02\x01";
+    /// `NFTA_GEN_PROC_PID` = 513, `NFTA_GEN_PROC_NAME` = nft.
+    const GENERATION: &[u8] = b"\0\0\0\0\x08\0\x02\0\0\0\x02\x01\x08\0\x03\0nft\0";
 
     fn events(own: u32, said: &[(i32, u32, &[u8])]) -> Vec<Event> {
         let mut filter = RuleFilter::new(own);
@@ -145,7 +157,24 @@ mod tests {
             (libc::NFT_MSG_DELTABLE, 9, OUR_TABLE),
             (libc::NFT_MSG_NEWGEN, 9, GENERATION),
         ];
-        assert_eq!(events(7, &said), [Event::Rules { pid: 513 }]);
+        assert_eq!(events(7, &said), [Event::Rules { pid: 513, program: "nft".to_owned() }]);
+    }
+
+    #[test]
+    fn a_process_s_name_is_bounded_and_may_be_missing_or_no_text() {
+        for (name, told) in [
+            (&b""[..], ""),
+            (b"\0", ""),
+            (b"nft\0\0", "nft"),
+            (b"0123456789abcdefgh\0", "0123456789abcdef"),
+            (b"a\xffb\n\0", "a\u{fffd}b\n"),
+        ] {
+            let generation = [&GENERATION[..12], &attribute(NFTA_GEN_PROC_NAME, name)].concat();
+            let said = [(libc::NFT_MSG_DELTABLE, 9, OUR_TABLE), (libc::NFT_MSG_NEWGEN, 9, generation.as_slice())];
+            assert_eq!(events(7, &said), [Event::Rules { pid: 513, program: told.to_owned() }]);
+        }
+        let said = [(libc::NFT_MSG_DELTABLE, 9, OUR_TABLE), (libc::NFT_MSG_NEWGEN, 9, &GENERATION[..4])];
+        assert_eq!(events(7, &said), [Event::Rules { pid: 0, program: String::new() }]);
     }
 
     #[test]

@@ -140,10 +140,13 @@ fn a_flushed_table_is_restored_and_a_fight_is_logged_and_backed_off() {
         assert!(is_back());
         net.nft("flush ruleset").unwrap();
         let events = subscription.drain().unwrap();
-        assert!(events.iter().any(|event| matches!(event, Event::Rules { pid } if *pid != 0)), "{events:?}");
+        assert!(events.iter().any(|event| matches!(event, Event::Rules { pid, .. } if *pid != 0)), "{events:?}");
         reconciler.reconcile(&events, now);
     }
     assert!(is_back());
+    let told = lines.all();
+    let told: Vec<_> = told.iter().filter(|line| line.event() == "rules-removed").collect();
+    assert!(told.len() == 3 && told.iter().all(|line| line.field("program") == Some("nft")), "{told:?}");
     assert_eq!(reconciler.status(now).unwrap().clamps[0].state, ClampState::Active);
 
     let mut waits = Vec::new();

@@ -138,7 +138,7 @@ fn a_learnt_name_is_saved_even_if_its_rules_have_to_wait() {
     let now = Instant::now();
     for _ in 0..4 {
         scene.kernel.remove_table();
-        scene.reconciler.reconcile(&[Event::Rules { pid: 7 }], now);
+        scene.reconciler.reconcile(&[by_nft(7)], now);
     }
     scene.another_vpn("wg1");
     assert!(scene.reconciler.reconcile(&[Event::Network], now).is_some());
