@@ -38,12 +38,13 @@ help: ## lists the targets
 # tests. An ignored test is an error. A test that is killed cannot remove its temporary folder; the
 # ring removes the folder of all of them.
 PACKAGES := 'airpods-dbus --package airpods-helper' 'airpods' 'airpods-lab'
+BUILD_AS = $(if $(filter-out dev,$(PROFILE)),--cargo-profile $(PROFILE))
 ring = @folder=$$(mktemp --directory --tmpdir airpods-tests.XXXXXX) && chmod 755 "$$folder"; export TMPDIR="$$folder"; \
 	trap '$(2) rm -rf "$$folder"' EXIT; trap 'exit 130' HUP INT TERM; \
 	$(if $(2),export $(RUNNER)='$(2)';) failed=; for package in $(PACKAGES); do \
 	echo "the tests of $$package:"; \
-	$(CARGO) nextest run --package $$package --profile $(1) $(if $(TESTS),--no-tests pass $(TESTS)) || failed=1; \
-	ignored=$$($(CARGO) nextest list --package $$package --ignore-default-filter --run-ignored only --message-format oneline) || failed=1; \
+	$(CARGO) nextest run --package $$package --profile $(1) $(BUILD_AS) $(if $(TESTS),--no-tests pass $(TESTS)) || failed=1; \
+	ignored=$$($(CARGO) nextest list --package $$package $(BUILD_AS) --ignore-default-filter --run-ignored only --message-format oneline) || failed=1; \
 	if [ -n "$$ignored" ]; then echo "error: these tests are ignored:" "$$ignored" >&2; failed=1; fi; \
 	done; [ -z "$$failed" ]
 
