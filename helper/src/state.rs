@@ -73,7 +73,7 @@ impl StateError {
 }
 
 /// The state that a starting helper finds.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SavedState {
     /// The desired state of the former helper.
     pub desired: Desired,

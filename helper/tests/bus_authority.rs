@@ -31,7 +31,7 @@ fn polkit_is_asked_about_the_sender_with_action_and_details() {
         subject_kind: "system-bus-name".to_owned(),
         subject_details: vec![("name".to_owned(), format!("\"{}\"", client.name()))],
         action_id,
-        details: details(interface, operation),
+        details: details(interface, operation, "no"),
         flags: 0,
     };
     assert_eq!(
@@ -56,13 +56,57 @@ fn a_link_that_is_no_vpn_has_its_own_action_and_polkit_gets_the_details() {
         (asked.action_id, asked.details.into_iter().map(|(_, value)| value).collect::<Vec<_>>().join(" "))
     };
     assert_eq!(client.on_with("eth0", all), Ok(true));
-    assert_eq!(last(), (names::ACTION_CLAMP_ANY_LINK, "eth0 clamp-any-link 576 yes".to_owned()));
+    assert_eq!(last(), (names::ACTION_CLAMP_ANY_LINK, "eth0 clamp-any-link 576 yes no".to_owned()));
     assert_eq!(client.on_with("not-there", ClampOptions { any_link: true, ..ClampOptions::default() }), Ok(true));
-    assert_eq!(last(), (names::ACTION_CLAMP_ANY_LINK, "not-there clamp-any-link route no".to_owned()));
+    assert_eq!(last(), (names::ACTION_CLAMP_ANY_LINK, "not-there clamp-any-link route no no".to_owned()));
     assert_eq!(client.on_with("wg0", all), Ok(true));
-    assert_eq!(last(), (names::ACTION_CLAMP_ON, "wg0 clamp-on 576 yes".to_owned()));
+    assert_eq!(last(), (names::ACTION_CLAMP_ON, "wg0 clamp-on 576 yes no".to_owned()));
     let actions: Vec<_> = helper.audit().iter().map(|line| line.field("action").unwrap().to_owned()).collect();
     assert_eq!(actions, [names::ACTION_CLAMP_ANY_LINK, names::ACTION_CLAMP_ANY_LINK, names::ACTION_CLAMP_ON]);
+}
+
+fn kept() -> ClampOptions {
+    ClampOptions { persist: true, ..ClampOptions::default() }
+}
+
+#[test]
+fn polkit_gets_whether_the_changed_clamp_is_kept() {
+    let helper = Helper::start();
+    let client = helper.client_of(NOBODY);
+    let last = || helper.authority.asked().pop().unwrap().details.pop().unwrap();
+    let assert_told = |told: &str, call: Result<bool, airpods_dbus::Error>| {
+        assert_eq!((call, last()), (Ok(true), ("kept-now", told.to_owned())));
+    };
+    assert_told("no", client.on_with("wg0", kept()));
+    assert_told("no", client.on_with("wg1", kept()));
+    assert_told("yes", client.on_link("wg0"));
+    assert_told("no", client.off("wg0"));
+    assert_told("yes", client.off("wg1"));
+    assert_told("no", client.on_with("", kept()));
+    assert_told("no", client.on_link("wg0"));
+    assert_told("yes", client.off(""));
+    assert_told("no", client.reset());
+    assert_told("no", client.on_with("", kept()));
+    assert_told("yes", client.reset());
+}
+
+#[test]
+fn a_clamp_kept_during_the_polkit_check_stays_and_the_caller_gets_busy() {
+    let helper = Helper::asking(Recording::blocking());
+    let yes = || helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+    let (client, other) = (helper.client_of(NOBODY), helper.client());
+    yes();
+    client.on_link("wg0").unwrap();
+    thread::scope(|scope| {
+        let off = scope.spawn(|| client.off("wg0"));
+        helper.wait_until("polkit is asked", || helper.authority.asked().len() == 2);
+        yes();
+        assert_eq!(other.on_with("wg0", kept()), Ok(true));
+        helper.authority.release();
+        assert_eq!(kind(off.join().unwrap()), ErrorKind::Busy);
+    });
+    let (saved, _) = helper.state_dirs.load();
+    assert!(saved.desired.named.values().all(|options| options.persist) && helper.clamped() == ["wg0"]);
 }
 
 #[test]

@@ -55,13 +55,14 @@ fn the_policy_has_every_action_with_its_defaults_owner_and_details() {
     let policy = text("polkit/org.airpods.helper1.policy");
     let document = parsed(&policy);
     let actions: Vec<_> = elements(&document, "action").collect();
-    let (all, both) = (&["interface", "operation", "mtu", "persist"][..], &["interface", "operation"][..]);
+    let all = &["interface", "operation", "mtu", "persist", "kept-now"][..];
+    let three = &["interface", "operation", "kept-now"][..];
     assert_eq!(actions.len(), 4);
     for (id, active, details) in [
         (names::ACTION_CLAMP_ON, "auth_admin_keep", all),
         (names::ACTION_CLAMP_ANY_LINK, "auth_admin", all),
-        (names::ACTION_CLAMP_OFF, "auth_admin_keep", both),
-        (names::ACTION_RESET, "auth_admin", both),
+        (names::ACTION_CLAMP_OFF, "auth_admin_keep", three),
+        (names::ACTION_RESET, "auth_admin", three),
     ] {
         let action = *actions.iter().find(|action| action.attribute("id") == Some(id)).expect(id);
         assert_eq!(child(action, "allow_any"), "auth_admin");

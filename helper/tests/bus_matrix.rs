@@ -240,7 +240,8 @@ fn tried(bus: BusDaemon, caller: &Caller, method: &Method, action: Action) {
         subject_kind: "system-bus-name".to_owned(),
         subject_details: vec![("name".to_owned(), format!("\"{name}\""))],
         action_id: action.id(),
-        details: details(method.subject(), action.operation()),
+        // The premise, as `clamping` made it: the clamp is kept.
+        details: details(method.subject(), action.operation(), "yes"),
         flags: *flags,
     };
     match caller.outcome {

@@ -125,7 +125,7 @@ fn the_polkit_request_is_about_the_sender_only() {
     let question = |action: &str, interface: &str, operation: &str, flags| RecordedQuestion {
         subject: format!("system-bus-name name=\"{}\"", client.name()),
         action: action.to_owned(),
-        details: sorted(details(interface, operation)),
+        details: sorted(details(interface, operation, "no")),
         flags,
     };
     // A caller who needs no password costs one question, whether the call allows a prompt or not.

@@ -92,6 +92,8 @@ pub struct Question {
     pub caller: Caller,
     /// The requested action.
     pub request: Request,
+    /// Whether a clamp that the request changes or removes is kept across reboots.
+    pub kept_now: bool,
     /// Whether polkit may prompt: the message allows it and the caller is not root.
     pub interaction: bool,
 }
@@ -106,19 +108,19 @@ pub enum PromptMode {
 }
 
 impl Question {
-    /// The question whether a caller may make a request. `allows_interaction` is the flag of the
-    /// caller's message.
+    /// The question whether a caller may make a request. `kept_now` is [`Question::kept_now`], and
+    /// `allows_interaction` the flag of the caller's message.
     ///
     /// # Errors
     /// [`ErrorKind::AccessDenied`] if polkit's subject cannot be made from the caller's name.
-    pub fn about(caller: Caller, request: Request, allows_interaction: bool) -> Result<Self, Error> {
+    pub fn about(caller: Caller, request: Request, kept_now: bool, allows_interaction: bool) -> Result<Self, Error> {
         // zbus_polkit makes the subject from the header of a message, of which it uses only the
         // sender.
         let stand_in = Message::method_call("/", "Call").sender(caller.name.clone()).build(&());
         let subject = stand_in.ok().and_then(|call| Subject::new_for_message_header(&call.header()).ok());
         let no_subject = || ErrorKind::AccessDenied.because("the caller is none that polkit can judge");
         let interaction = caller.uid != ROOT && allows_interaction;
-        Ok(Self { subject: subject.ok_or_else(no_subject)?, caller, request, interaction })
+        Ok(Self { subject: subject.ok_or_else(no_subject)?, caller, request, kept_now, interaction })
     }
 
     /// The requested action, in polkit's terms.
@@ -130,12 +132,14 @@ impl Question {
     /// The details, for polkit rules and for the text of the prompt.
     #[must_use]
     pub fn details(&self) -> Vec<(&'static str, String)> {
+        let yes_or_no = |is_so| if is_so { "yes" } else { "no" }.to_owned();
         let mut details =
             vec![("interface", interface(&self.request)), ("operation", self.action().operation().to_owned())];
         if let Request::ClampOn(_, options) = &self.request {
             details.push(("mtu", options.mtu.map_or_else(|| "route".to_owned(), |mtu| mtu.to_string())));
-            details.push(("persist", if options.persist { "yes" } else { "no" }.to_owned()));
+            details.push(("persist", yes_or_no(options.persist)));
         }
+        details.push(("kept-now", yes_or_no(self.kept_now)));
         details
     }
 }
@@ -197,11 +201,13 @@ pub trait Authority: Send + Sync {
 }
 
 /// Permission for one caller to make one change, once. It owns the request that was judged, so no
-/// other request can use it. Only [`authorise`] and [`authorise_at_prompt`] make it.
+/// other request can use it, and the answer is valid only for what the authority was told. Only
+/// [`authorise`] and [`authorise_at_prompt`] make it.
 #[must_use = "a permit is there to be handed to the change it permits"]
 #[derive(Debug)]
 pub struct Permit {
     request: Request,
+    kept_now: bool,
 }
 
 impl Permit {
@@ -209,6 +215,12 @@ impl Permit {
     #[must_use]
     pub fn request(&self) -> &Request {
         &self.request
+    }
+
+    /// Whether the authority was told that the change loses what is kept across reboots.
+    #[must_use]
+    pub fn covers_kept(&self) -> bool {
+        self.kept_now
     }
 
     /// Consumes the permit, and returns the permitted request.
@@ -273,7 +285,7 @@ async fn ask(
 }
 
 fn permit(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<Permit, Error> {
-    judge(question, answer).map(|()| Permit { request: question.request.clone() })
+    judge(question, answer).map(|()| Permit { request: question.request.clone(), kept_now: question.kept_now })
 }
 
 /// Turns an answer into a decision: `Ok` permits the change.

@@ -6,7 +6,7 @@ use airpods_dbus::{ClampOptions, Target};
 
 fn question(uid: u32, interaction: bool) -> Question {
     let request = Request::ClampOn(Target::parse("wg0").unwrap(), ClampOptions::default());
-    Question { interaction, ..Question::about(caller(uid), request, interaction).unwrap() }
+    Question { interaction, ..Question::about(caller(uid), request, false, interaction).unwrap() }
 }
 
 fn caller(uid: u32) -> Caller {
@@ -78,13 +78,14 @@ fn the_request_is_in_polkits_details_and_a_link_that_is_no_vpn_has_its_own_actio
     let mtu = Some(airpods_dbus::PathMtu::new(1300).unwrap());
     let on = |options| Request::ClampOn(Target::parse("wg0").unwrap(), options);
     let (plain, all) = (ClampOptions::default(), ClampOptions { mtu, persist: true, any_link: true });
-    for (request, action, details) in [
-        (on(plain), names::ACTION_CLAMP_ON, "wg0 clamp-on route no"),
-        (on(all), names::ACTION_CLAMP_ANY_LINK, "wg0 clamp-any-link 1300 yes"),
-        (Request::ClampOff(Target::Auto), names::ACTION_CLAMP_OFF, "every VPN link clamp-off"),
-        (Request::Reset, names::ACTION_RESET, "every link reset"),
+    for (request, kept_now, action, details) in [
+        (on(plain), false, names::ACTION_CLAMP_ON, "wg0 clamp-on route no no"),
+        (on(plain), true, names::ACTION_CLAMP_ON, "wg0 clamp-on route no yes"),
+        (on(all), false, names::ACTION_CLAMP_ANY_LINK, "wg0 clamp-any-link 1300 yes no"),
+        (Request::ClampOff(Target::Auto), true, names::ACTION_CLAMP_OFF, "every VPN link clamp-off yes"),
+        (Request::Reset, false, names::ACTION_RESET, "every link reset no"),
     ] {
-        let question = Question::about(caller(1000), request, false).unwrap();
+        let question = Question::about(caller(1000), request, kept_now, false).unwrap();
         let values: Vec<_> = question.details().into_iter().map(|(_, value)| value).collect();
         assert_eq!((question.action().id(), values.join(" ").as_str()), (action, details));
     }
@@ -110,7 +111,7 @@ fn only_a_challenge_to_an_interactive_caller_leads_to_a_prompt() {
 
 #[test]
 fn root_is_never_prompted_for_a_password() {
-    let may_be_asked = |uid| Question::about(caller(uid), Request::Reset, true).unwrap().interaction;
+    let may_be_asked = |uid| Question::about(caller(uid), Request::Reset, false, true).unwrap().interaction;
     assert!(!may_be_asked(0) && may_be_asked(1000));
 }
 
@@ -124,6 +125,6 @@ fn an_error_from_polkit_denies_even_root() {
 
 #[test]
 fn the_subject_is_the_callers_unique_name() {
-    let subject = Question::about(caller(1000), Request::Reset, true).unwrap().subject;
+    let subject = Question::about(caller(1000), Request::Reset, false, true).unwrap().subject;
     assert_eq!(subject.kind(), "system-bus-name");
 }

@@ -62,13 +62,14 @@ impl Service {
         if !self.reconciler().consider(&request)? {
             return Ok(None);
         }
-        let question = Question::about(caller.clone(), request, requested.interaction)?;
+        let kept_now = self.reconciler().loses_kept(&request);
+        let question = Question::about(caller.clone(), request, kept_now, requested.interaction)?;
         let permit = or(self.permit(connection, person, &question), self.wait_for_leave()).await?;
         // The lock is held until the commit is over: otherwise an older text could replace a newer
         // one.
-        let is_for_the_disk = self.reconciler().is_about_what_is_kept(permit.request())?;
+        let is_for_the_disk = self.reconciler().is_about_what_is_kept(permit.request());
         let _disk = if is_for_the_disk { Some(self.disk.lock().await) } else { None };
-        let pending = self.reconciler().pending_persist(permit.request())?.map(Arc::new);
+        let pending = self.reconciler().pending_persist(&permit)?.map(Arc::new);
         if let Some(pending) = pending.clone() {
             unblock(move || pending.write()).await?;
         }

@@ -60,6 +60,17 @@ impl Desired {
         }
     }
 
+    /// Whether a request changes or removes a clamp that is kept across reboots.
+    #[must_use]
+    pub fn loses_kept(&self, request: &Request) -> bool {
+        let options = match request {
+            Request::ClampOn(Target::Auto, _) | Request::ClampOff(Target::Auto) => self.auto.as_ref(),
+            Request::ClampOn(Target::Link(link), _) | Request::ClampOff(Target::Link(link)) => self.named.get(link),
+            Request::Reset => return !self.persisted().is_empty(),
+        };
+        options.is_some_and(|options| options.persist)
+    }
+
     /// The desired state after `request`, and the difference.
     ///
     /// # Errors
@@ -96,13 +107,13 @@ impl Desired {
 
 impl Request {
     /// Whether the request concerns the state kept across reboots: it asks for that, or it changes
-    /// it from `before` to `after`.
+    /// what `before` keeps.
     #[must_use]
-    pub fn is_about_what_is_kept(&self, before: &Desired, after: &Desired) -> bool {
+    pub fn is_about_what_is_kept(&self, before: &Desired) -> bool {
         match self {
             Self::Reset => true,
             Self::ClampOn(_, options) if options.persist => true,
-            Self::ClampOn(..) | Self::ClampOff(_) => before.persisted() != after.persisted(),
+            Self::ClampOn(..) | Self::ClampOff(_) => before.loses_kept(self),
         }
     }
 }
@@ -238,10 +249,7 @@ mod tests {
     fn a_request_concerns_persistent_clamps_if_it_sets_or_changes_one() {
         let keep = ClampOptions { persist: true, ..ClampOptions::default() };
         let kept = Desired { auto: Some(keep), named: [(link("wg0"), keep)].into() };
-        let is_about = |before: &Desired, request: &Request| {
-            let (after, _) = after(before, request);
-            request.is_about_what_is_kept(before, &after)
-        };
+        let is_about = |before: &Desired, request: &Request| request.is_about_what_is_kept(before);
         for before in [&Desired::default(), &kept] {
             assert!(is_about(before, &Request::Reset));
             assert!(is_about(before, &on("wg0", keep)) && is_about(before, &on("", keep)));
@@ -250,6 +258,28 @@ mod tests {
         for request in [off("wg0"), off(""), on("wg0", fixed(1300)), on("", ClampOptions::default())] {
             assert!(is_about(&kept, &request), "{request:?}");
             assert!(!is_about(&Desired::default(), &request), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_persist_changes_the_kept_part_only_if_it_loses_a_kept_clamp() {
+        let keep = ClampOptions { persist: true, ..fixed(1300) };
+        let kept = Desired { auto: Some(keep), named: [(link("wg0"), keep), (link("wg1"), fixed(1300))].into() };
+        let plain = ClampOptions::default();
+        for (request, loses) in [
+            (on("wg0", plain), true),
+            (on("", plain), true),
+            (off("wg0"), true),
+            (off(""), true),
+            (Request::Reset, true),
+            (on("wg1", plain), false),
+            (on("wg2", plain), false),
+            (off("wg1"), false),
+            (off("wg2"), false),
+        ] {
+            let (next, _) = after(&kept, &request);
+            assert_eq!(kept.loses_kept(&request), loses, "{request:?}");
+            assert_eq!(kept.persisted() != next.persisted(), loses, "{request:?}");
         }
     }
 

@@ -183,21 +183,36 @@ impl Reconciler {
     }
 
     /// Whether a request concerns the state kept across reboots.
-    ///
-    /// # Errors
-    /// As for [`Self::consider`].
-    pub fn is_about_what_is_kept(&self, request: &Request) -> Result<bool, Error> {
-        let (next, _) = self.desired.after(request)?;
-        Ok(request.is_about_what_is_kept(&self.desired, &next))
+    #[must_use]
+    pub fn is_about_what_is_kept(&self, request: &Request) -> bool {
+        request.is_about_what_is_kept(&self.desired)
     }
 
-    /// The change of the persistent file that must precede this request; `None` if the file needs
+    /// Whether a request changes or removes a clamp that is kept across reboots. `Reset` also
+    /// removes those of a file that this process did not read.
+    #[must_use]
+    pub fn loses_kept(&self, request: &Request) -> bool {
+        let is_of_file = || *request == Request::Reset && !self.state_dirs.keeps(&Desired::default());
+        self.desired.loses_kept(request) || is_of_file()
+    }
+
+    /// Checks that a change loses nothing kept across reboots of which the authority did not know.
+    fn check_permit(&self, permit: &Permit) -> Result<(), Error> {
+        if self.loses_kept(permit.request()) && !permit.covers_kept() {
+            return Err(ErrorKind::Busy.because("the clamp was kept across reboots while polkit was asked; call again"));
+        }
+        Ok(())
+    }
+
+    /// The change of the persistent file that must precede this change; `None` if the file needs
     /// none. The caller writes it on a thread that may block on the disk. [`Self::commit`] then
     /// finds it written. If the commit fails, the caller [reverts it](PersistentChange::revert).
     ///
     /// # Errors
-    /// As for [`Self::consider`].
-    pub fn pending_persist(&self, request: &Request) -> Result<Option<PersistentChange>, Error> {
+    /// As for [`Self::commit`].
+    pub fn pending_persist(&self, permit: &Permit) -> Result<Option<PersistentChange>, Error> {
+        self.check_permit(permit)?;
+        let request = permit.request();
         let (next, _) = self.desired.after(request)?;
         let is_kept = self.is_kept(request, &next);
         Ok((!is_kept).then(|| self.persistent_change(next)))
@@ -235,38 +250,28 @@ impl Reconciler {
         }
     }
 
-    /// Carries out a request: in the files, in the kernel and in memory.
-    ///
-    /// It writes persistent clamps first, so that a failing disk changes no rule.
+    /// Carries out a request: in the kernel, in memory and in the runtime file. What is kept across
+    /// reboots [is written before](Self::pending_persist), so that a failing disk changes no rule.
     ///
     /// # Errors
-    /// [`Error`]; the table, the memory and the files are then as they were.
+    /// [`Error`]; the table, the memory and the runtime file are then as they were.
     pub fn commit(&mut self, permit: Permit) -> Result<Outcome, Error> {
+        self.check_permit(&permit)?;
         let request = &permit.spend();
         self.check(request)?;
         let (next, change) = self.desired.after(request)?;
-        let links = self.links(&next)?;
-        let is_kept = self.is_kept(request, &next);
-        let plan = clamp::plan(&next, &links, &self.plan.known);
-        if !is_kept {
-            self.state_dirs.persist(&next, &self.plan.known).map_err(persist_error)?;
+        if !self.is_kept(request, &next) {
+            return Err(persist_error("another program has changed the file"));
         }
-        let applied = match self.apply_verified(&plan.ruleset) {
-            Ok(applied) => applied,
-            Err(error) => {
-                self.undo(&error);
-                if !is_kept && let Err(error) = self.state_dirs.persist(&self.desired, &self.plan.known) {
-                    self.log.write(Line::error("undo-failed").with("cause", error));
-                }
-                return Err(error.into());
-            }
-        };
+        let links = self.links(&next)?;
+        let plan = clamp::plan(&next, &links, &self.plan.known);
+        let applied = self.apply_verified(&plan.ruleset).inspect_err(|error| self.undo(error))?;
         let was_right = self.is_right(applied.before.as_ref(), &plan.ruleset);
         self.desired = next;
         self.plan = plan;
         self.record_table(applied.after.as_ref());
         self.save(true);
-        Ok(Outcome { changed: change.is_something() || !is_kept || !was_right, change })
+        Ok(Outcome { changed: change.is_something() || !was_right, change })
     }
 
     /// Removes the table and the runtime file. The daemon calls this when it stops without a
@@ -317,7 +322,7 @@ impl Reconciler {
     /// Whether the persistent file needs no change for a request. It reads the file, which may
     /// differ from what this process remembers.
     fn is_kept(&self, request: &Request, next: &Desired) -> bool {
-        !request.is_about_what_is_kept(&self.desired, next) || self.state_dirs.keeps(next)
+        !request.is_about_what_is_kept(&self.desired) || self.state_dirs.keeps(next)
     }
 
     /// Writes the runtime file, which is on a tmpfs. The rules are in force whether that succeeds

@@ -48,15 +48,27 @@ fn by_nft(pid: u32) -> Event {
 }
 
 /// A permit, made by the only function that makes one.
-fn permit(request: &Request) -> Permit {
+fn permit(request: &Request, kept_now: bool) -> Permit {
     let caller = Caller { name: ":1.7".try_into().unwrap(), uid: 1000 };
-    let question = Question::about(caller, request.clone(), false).unwrap();
+    let question = Question::about(caller, request.clone(), kept_now, false).unwrap();
     zruntime::block_on(authorise(&Recording::allowing(), &question, |_| ())).unwrap().unwrap()
 }
 
 impl Scene {
     fn commit(&mut self, request: &Request) -> Result<Outcome, Error> {
-        self.reconciler.commit(permit(request))
+        let permit = permit(request, self.reconciler.loses_kept(request));
+        self.commit_permitted(permit)
+    }
+
+    /// Does the work of `Service::decide`: the file of what is kept is written before the commit.
+    fn commit_permitted(&mut self, permit: Permit) -> Result<Outcome, Error> {
+        let pending = self.reconciler.pending_persist(&permit)?;
+        pending.as_ref().map_or(Ok(()), PersistentChange::write)?;
+        let committed = self.reconciler.commit(permit);
+        if let (Err(_), Some(pending)) = (&committed, &pending) {
+            pending.revert().unwrap();
+        }
+        committed.map(|outcome| Outcome { changed: outcome.changed || pending.is_some(), ..outcome })
     }
 }
 
@@ -328,7 +340,7 @@ fn a_table_that_is_found_at_the_start_and_is_right_stays() {
         next.reconcile(&[], Instant::now());
         assert_eq!(before.kernel.times_applied(), 1);
     }
-    next.commit(permit(&Request::Reset)).unwrap();
+    next.commit(permit(&Request::Reset, false)).unwrap();
     assert_eq!(before.kernel.table(), None, "and is ours to remove");
 }
 

@@ -324,11 +324,12 @@ pub fn kind<T: std::fmt::Debug>(result: Result<T, Error>) -> ErrorKind {
 }
 
 /// The details of a question about a call without options.
-pub fn details(interface: &str, operation: &str) -> Vec<(&'static str, String)> {
+pub fn details(interface: &str, operation: &str, kept_now: &str) -> Vec<(&'static str, String)> {
     let mut details = vec![("interface", interface.to_owned()), ("operation", operation.to_owned())];
     if operation == "clamp-on" {
         details.extend([("mtu", "route".to_owned()), ("persist", "no".to_owned())]);
     }
+    details.push(("kept-now", kept_now.to_owned()));
     details
 }
 

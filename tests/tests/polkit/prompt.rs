@@ -16,25 +16,30 @@ fn the_prompt_shows_an_administrator_the_request() {
         (
             AIRPODS_ON,
             "clamp-on",
-            "limit the size of TCP packets on wg0 (clamp-on; path MTU: route; kept after a reboot: no)",
+            "limit the size of TCP packets on wg0 (clamp-on; path MTU: route; kept after a reboot: no, so far: no)",
         ),
         (
             &["airpods", "net", "clamp", "on"],
             "clamp-on",
-            "limit the size of TCP packets on every VPN link (clamp-on; path MTU: route; kept after a reboot: no)",
+            "limit the size of TCP packets on every VPN link \
+             (clamp-on; path MTU: route; kept after a reboot: no, so far: no)",
         ),
         (
             &["airpods", "net", "clamp", "on", "other0", "--any-link", "--mtu=1300", "--persist"],
             "clamp-any-link",
             "limit the size of TCP packets on other0, even if it is not a VPN link \
-             (clamp-any-link; path MTU: 1300; kept after a reboot: yes)",
+             (clamp-any-link; path MTU: 1300; kept after a reboot: yes, so far: no)",
         ),
         (
             &["airpods", "net", "clamp", "off", "wg0"],
             "clamp-off",
-            "stop limiting the size of TCP packets on wg0 (clamp-off)",
+            "stop limiting the size of TCP packets on wg0 (clamp-off; kept after a reboot so far: no)",
         ),
-        (&["airpods", "net", "clamp", "reset"], "reset", "remove the MSS clamps on every link (reset)"),
+        (
+            &["airpods", "net", "clamp", "reset"],
+            "reset",
+            "remove the MSS clamps on every link (reset; kept after a reboot so far: yes)",
+        ),
     ];
     for (words, action, wish) in asked {
         let (output, prompts) = Prompted::start(&host, "alice", Person::Agrees, words).finish();

@@ -23,6 +23,25 @@ fn password_needed() -> Answer {
     Answer::standard("InteractiveAuthorizationRequired")
 }
 
+/// A user whom a rule lets clamp until the next reboot neither removes nor replaces what an
+/// administrator keeps, and still changes the clamps that are not kept.
+#[track_caller]
+fn assert_kept_clamps_need_a_password(host: &Host, user: &str) {
+    const KEPT: &str = "/var/lib/airpods-helper/state.json";
+    let keep: &[&str] = &["ClampOn", "sa{sv}", "wg0", "2", "mtu", "u", "1300", "persist", "b", "true"];
+    assert_eq!(host.call("root", keep), Answer::changed());
+    let (kept, ruleset) = (host.sandbox.read_file(KEPT).unwrap(), host.ruleset());
+    for change in [ON, OFF] {
+        assert_eq!(host.call(user, change), password_needed(), "{user}: {change:?}");
+    }
+    assert_eq!((host.sandbox.read_file(KEPT).unwrap(), host.ruleset()), (kept, ruleset), "{user}");
+    // The same clamp, no longer kept.
+    assert_eq!(host.call("root", &["ClampOn", "sa{sv}", "wg0", "1", "mtu", "u", "1300"]), Answer::changed());
+    for change in [ON, OFF] {
+        assert_eq!(host.call(user, change), Answer::changed(), "{user}: {change:?}");
+    }
+}
+
 #[test]
 fn without_a_rule_only_root_changes_anything() {
     let host = Host::new();
@@ -84,6 +103,12 @@ fn the_example_for_a_group_lets_only_its_members_clamp() {
     assert_eq!(host.airpods("alice", "on wg0").0, 0);
     assert_eq!(host.airpods("alice", "off wg0").0, 0);
     assert_eq!(host.airpods("bob", "on wg0").0, 4);
+    assert_kept_clamps_need_a_password(&host, "alice");
+    assert_eq!(host.call("root", &["ClampOn", "sa{sv}", "", "1", "persist", "b", "true"]), Answer::changed());
+    for change in [AUTO, &["ClampOff", "s", ""]] {
+        assert_eq!(host.call("alice", change), password_needed(), "{change:?}");
+    }
+    assert_eq!(host.call("root", CHANGES[2]), Answer::changed());
     assert_eq!(host.ruleset(), untouched);
 }
 
@@ -104,5 +129,6 @@ fn the_example_for_a_service_user_is_for_its_one_link() {
     assert_eq!(host.airpods("ai-stack", "on wg0").0, 0);
     assert_eq!(host.airpods("ai-stack", "on tun9").0, 4);
     assert_eq!(host.airpods("ai-stack", "off wg0").0, 0);
+    assert_kept_clamps_need_a_password(&host, "ai-stack");
     assert_eq!(host.ruleset(), untouched);
 }

@@ -55,8 +55,12 @@ impl Scene {
     }
 }
 
+fn keep() -> ClampOptions {
+    ClampOptions { persist: true, ..ClampOptions::default() }
+}
+
 fn kept_auto() -> Request {
-    Request::ClampOn(Target::Auto, ClampOptions { persist: true, ..ClampOptions::default() })
+    Request::ClampOn(Target::Auto, keep())
 }
 
 #[test]
@@ -162,6 +166,31 @@ fn reset_removes_what_is_kept_though_the_memory_knows_nothing_of_it() {
 }
 
 #[test]
+fn a_clamp_kept_after_the_polkit_check_is_not_changed() {
+    let keep = Request::ClampOn(Target::Link(name("wg0")), keep());
+    for request in [on("wg0"), Request::ClampOff(Target::Link(name("wg0"))), Request::Reset] {
+        let mut scene = scene();
+        let judged = || permit(&request, false);
+        assert!(!scene.reconciler.loses_kept(&request), "the premise");
+        scene.commit(&keep).unwrap();
+        let kept = scene.after_a_reboot();
+        assert_eq!(scene.reconciler.pending_persist(&judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
+        assert_eq!(scene.reconciler.commit(judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
+        assert_eq!((scene.after_a_reboot(), scene.after_a_crash()), (kept.clone(), kept), "{request:?}");
+        assert!(scene.commit(&request).is_ok(), "a new check permits it");
+    }
+}
+
+#[test]
+fn a_reset_loses_what_is_kept_though_the_memory_knows_nothing_of_it() {
+    let scene = scene();
+    assert!(!scene.reconciler.loses_kept(&Request::Reset));
+    std::fs::write(scene.kept_file(), KEPT).unwrap();
+    assert!(scene.reconciler.loses_kept(&Request::Reset));
+    assert!(!scene.reconciler.loses_kept(&on("wg0")), "it leaves the file as it is");
+}
+
+#[test]
 fn a_reset_that_cannot_remove_the_state_file_fails_and_changes_nothing() {
     let mut scene = scene();
     scene.commit(&on("wg0")).unwrap();
@@ -188,10 +217,7 @@ fn a_persistent_clamp_missing_in_its_file_is_written_on_the_next_request() {
 #[test]
 fn a_failed_runtime_write_leaves_no_outdated_file_that_overrides_the_persistent_one() {
     let mut scene = scene();
-    let kept = |link: &str| {
-        let options = ClampOptions { persist: true, ..ClampOptions::default() };
-        Request::ClampOn(Target::Link(name(link)), options)
-    };
+    let kept = |link: &str| Request::ClampOn(Target::Link(name(link)), keep());
     let after_a_crash = |scene: &Scene| scene.after_a_crash().desired.named.into_keys().collect::<Vec<_>>();
     for request in [kept("wg0"), kept("wg1"), on("wg2")] {
         scene.commit(&request).unwrap();
@@ -244,16 +270,22 @@ fn a_change_that_the_kernel_refuses_leaves_the_persistent_state_unchanged() {
     scene.keep_names();
     let before = std::fs::read_to_string(scene.kept_file()).unwrap();
     scene.kernel.refuse(Some(Refusal::Refused));
-    let options = ClampOptions { persist: true, ..ClampOptions::default() };
-    let named = Request::ClampOn(Target::Link(name("wg7")), options);
+    let named = Request::ClampOn(Target::Link(name("wg7")), keep());
     for request in [Request::ClampOff(Target::Auto), Request::Reset, named] {
-        let pending = scene.reconciler.pending_persist(&request).unwrap().unwrap();
+        let pending = scene.reconciler.pending_persist(&permit(&request, true)).unwrap().unwrap();
         pending.write().unwrap();
         assert_ne!(std::fs::read_to_string(scene.kept_file()).ok().as_ref(), Some(&before), "the premise: {request:?}");
-        assert!(scene.commit(&request).is_err());
+        assert!(scene.reconciler.commit(permit(&request, true)).is_err());
         pending.revert().unwrap();
         assert_eq!(std::fs::read_to_string(scene.kept_file()).unwrap(), before, "{request:?}");
-        assert!(scene.commit(&request).is_err());
-        assert_eq!(std::fs::read_to_string(scene.kept_file()).unwrap(), before, "{request:?}: written by the commit");
+    }
+}
+
+#[test]
+fn a_change_of_what_is_kept_that_is_not_in_its_file_is_not_made() {
+    let mut scene = scene();
+    for request in [kept_auto(), Request::ClampOn(Target::Link(name("wg0")), keep())] {
+        let error = scene.reconciler.commit(permit(&request, false)).unwrap_err();
+        assert_eq!((error.kind(), scene.kernel.table()), (ErrorKind::ApplyFailed, None), "{request:?}");
     }
 }
