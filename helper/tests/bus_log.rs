@@ -108,7 +108,7 @@ fn a_flood_of_calls_without_effect_leaves_room_in_the_log_for_those_with_one() {
     assert_eq!((last.field("uid"), last.field("result")), (Some("65534"), Some("changed")), "and a change always is");
 }
 
-/// The lines about withheld lines: whose they were, and how many.
+/// The reports of withheld lines: the uid and the count of each.
 fn withheld(helper: &Helper) -> Vec<(String, String)> {
     let lines = helper.lines.all().into_iter().filter(|line| line.event() == "log-lines-withheld");
     lines.map(|line| (line.field("uid").unwrap().to_owned(), line.field("count").unwrap().to_owned())).collect()

@@ -200,9 +200,9 @@ pub trait Authority: Send + Sync {
     async fn ask(&self, question: &Question, mode: PromptMode) -> Result<Answer, NoAnswer>;
 }
 
-/// Permission for one caller to make one change, once. It owns the request that was judged, so no
-/// other request can use it, and the answer is valid only for what the authority was told. Only
-/// [`authorise`] and [`authorise_at_prompt`] make it.
+/// Permission for one caller to make one change, once. It owns the request that was judged, with
+/// the details, so no other request can use it. Only [`authorise`] and [`authorise_at_prompt`] make
+/// it.
 #[must_use = "a permit is there to be handed to the change it permits"]
 #[derive(Debug)]
 pub struct Permit {
@@ -217,7 +217,7 @@ impl Permit {
         &self.request
     }
 
-    /// Whether the authority was told that the change loses what is kept across reboots.
+    /// Whether the authority allowed to change or remove a clamp that is kept across reboots.
     #[must_use]
     pub fn covers_kept(&self) -> bool {
         self.kept_now

@@ -250,8 +250,8 @@ impl Reconciler {
         }
     }
 
-    /// Carries out a request: in the kernel, in memory and in the runtime file. What is kept across
-    /// reboots [is written before](Self::pending_persist), so that a failing disk changes no rule.
+    /// Carries out a request: in the kernel, in memory and in the runtime file. The caller has
+    /// [written the persistent file](Self::pending_persist), so a failing disk changes no rule.
     ///
     /// # Errors
     /// [`Error`]; the table, the memory and the runtime file are then as they were.

@@ -23,8 +23,8 @@ fn password_needed() -> Answer {
     Answer::standard("InteractiveAuthorizationRequired")
 }
 
-/// A user whom a rule lets clamp until the next reboot neither removes nor replaces what an
-/// administrator keeps, and still changes the clamps that are not kept.
+/// Checks that a user whom a rule lets clamp cannot change a persistent clamp. The same clamp can
+/// be changed once it is not persistent.
 #[track_caller]
 fn assert_kept_clamps_need_a_password(host: &Host, user: &str) {
     const KEPT: &str = "/var/lib/airpods-helper/state.json";
