@@ -166,7 +166,8 @@ fn action_of(method: &str) -> Option<Action> {
     let nodes = members(&document, "method");
     let node = nodes.iter().find(|node| node.attribute("name") == Some(method)).expect(method);
     let comment = node.prev_siblings().find(Node::is_comment).and_then(|comment| comment.text()).unwrap();
-    let promised = comment.split("polkit action:").nth(1).map(str::trim);
+    let promised = comment.split("polkit action:").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let promised = promised.map(|action| action.trim_end_matches('.'));
     assert_eq!(action.map(Action::id), promised, "{method}");
     action
 }
