@@ -26,6 +26,7 @@ pub(super) fn check(config: &Config, tree: &Table, problems: &Problems) {
         check.volumes(name, service);
         check.health(name, service);
         check.host_mode(name, service);
+        check.port_addresses(name, service);
         check.pod(name, service);
         check.dependencies(name, service);
         check.options(name, service);
@@ -66,6 +67,10 @@ impl Check<'_> {
                 }
                 Some(_) => {}
             }
+        }
+        if network.external && network.internal {
+            let hint = "leave it out, and make that network with `podman network create --internal`".to_owned();
+            self.error("runtime.network.internal", "an external network keeps its way out", Some(hint));
         }
         if matches!(subnet, Some(IpNet::V6(_))) && !network.ipv6 {
             let hint = "set `runtime.network.ipv6 = true`".to_owned();
@@ -235,6 +240,14 @@ impl Check<'_> {
             let hint = format!("{hint}, or set it on the host with `sysctl -w`");
             self.error(&format!("services.{name}.sysctls"), format_args!("`{parameter}` {message}"), Some(hint));
         }
+        let is_restriction = |option: &&String| option.starts_with("label=") && *option != "label=disable";
+        if let Some(label) = service.options.get(ContainerOption::SecurityOpt).iter().find(is_restriction) {
+            let setting = if is_given(ContainerOption::Privileged) { "privileged = true" } else { "ipc = \"host\"" };
+            if is_given(ContainerOption::Privileged) || shares_ipc {
+                let message = format_args!("`{label}` has no effect with `{setting}`, which turns SELinux labels off");
+                self.error(&format!("services.{name}.security_opt"), message, Some("leave out one of the two".into()));
+            }
+        }
         if on_host && !service.networks.is_empty() {
             let message = "a service on the host's network is on no other";
             self.error(&format!("services.{name}.networks"), message, None);
@@ -276,6 +289,27 @@ impl Check<'_> {
                 mapping.container
             );
             self.warning(&place, message, None);
+        }
+    }
+
+    /// The address of a port restricts a service to that address. It is an error where podman
+    /// publishes nothing, because the service would be more open than its user believes.
+    fn port_addresses(&self, name: &ServiceName, service: &Service) {
+        let (why, other) = if service.network_mode == NetworkMode::Host {
+            let why = "a service on the host's network listens where its program does";
+            (why.to_owned(), "leave out `network_mode = \"host\"`")
+        } else if self.config.is_published(service) {
+            return;
+        } else {
+            let driver = self.config.runtime.network.driver.as_str();
+            (format!("podman publishes no ports on a `{driver}` network"), "set `runtime.network.driver` to `bridge`")
+        };
+        let restricts = |address: std::net::IpAddr| !address.is_unspecified();
+        let mappings = service.ports.iter().enumerate();
+        for (index, _) in mappings.filter(|(_, port)| port.host_ip.is_some_and(restricts)) {
+            let place = format!("services.{name}.ports.{index}.host_ip");
+            let hint = format!("set the address in the program's own settings and leave it out here, or {other}");
+            self.error(&place, format_args!("{why}, so this address restricts nothing"), Some(hint));
         }
     }
 }

@@ -250,7 +250,7 @@ fn launch(
             cpus: service.resources.cpus.map(crate::config::Cpus::get),
         },
         restart: restart(config, service),
-        label_disable: !gpu.is_empty(),
+        label_disable: !gpu.is_empty() && !has_label(service),
         options: options(service, &gpu, host_context),
         gpu,
         devices: service.devices.clone(),
@@ -321,6 +321,11 @@ fn options(service: &Service, gpu: &[String], host_context: &HostContext) -> Opt
     options
 }
 
+/// Whether a service has an `SELinux` label of its own, which the GPU must not take from it.
+fn has_label(service: &Service) -> bool {
+    service.options.get(ContainerOption::SecurityOpt).iter().any(|option| option.starts_with("label="))
+}
+
 fn mount(volume: &Volume) -> Mount {
     let (target, read_only) = (volume.target.clone(), volume.read_only);
     let bind = |source: &PathBuf, relabel: Relabel| {
@@ -343,7 +348,7 @@ fn folder(source: &VolumeSource) -> Option<PathBuf> {
 
 /// The restart policy of a service: its own, or the global one. The default of a one-shot service
 /// is not to restart.
-pub(super) fn restart(config: &Config, service: &Service) -> Restart {
+fn restart(config: &Config, service: &Service) -> Restart {
     let of_all = if service.oneshot { RestartPolicy::No } else { config.runtime.restart_policy };
     match service.restart_policy.unwrap_or(of_all) {
         RestartPolicy::No => Restart::No,

@@ -155,8 +155,32 @@ fn contradicting_settings_are_refused() {
         ("secret_env.KEY = \"file:\"", "this does not say where the secret is kept"),
         ("env.KEY = \"x\"\nsecret_env.KEY = \"podman:a\"", "`KEY` is set in `env` as well"),
         ("network_mode = \"host\"\nnetworks = [\"proxy\"]", "is on no other"),
+        ("privileged = true\nsecurity_opt = [\"label=level:s0\"]", "`label=level:s0` has no effect with `privileged"),
+        ("ipc = \"host\"\nsecurity_opt = [\"label=type:x\"]", "`label=type:x` has no effect with `ipc = \"host\"`"),
     ] {
         refused(&format!("{MINE}{keys}\n"), message);
+    }
+}
+
+#[test]
+fn an_address_that_a_network_would_drop_is_refused_and_one_that_restricts_nothing_is_not() {
+    let on_host = "`services.mine.ports.0.host_ip`: a service on the host's network listens where its program does";
+    let own_link = "`services.mine.ports.0.host_ip`: podman publishes no ports on a `macvlan` network";
+    for (keys, network, told) in [
+        ("network_mode = \"host\"\nports = [\"127.0.0.1:80:80\"]", "", on_host),
+        ("network_mode = \"host\"\nports = [{ host_ip = \"::1\", host = 80, container = 80 }]", "", on_host),
+        ("ports = [\"192.0.2.7:80:80\"]", "driver = \"macvlan\"", own_link),
+        ("pod = \"p\"\nports = [\"127.0.0.1:80:80\"]", "driver = \"macvlan\"", own_link),
+        ("", "external = true\ninternal = true", "`runtime.network.internal`: an external network keeps its way out"),
+    ] {
+        refused(&format!("{MINE}{keys}\n[runtime.network]\n{network}\n"), told);
+    }
+    for keys in [
+        "ports = [\"127.0.0.1:80:80\"]",
+        "pod = \"p\"\nports = [\"127.0.0.1:80:80\"]",
+        "network_mode = \"host\"\nports = [\"0.0.0.0:80:80\", \"[::]:81:81\", 82]",
+    ] {
+        assert!(with(&format!("{MINE}{keys}\n"), &[]).is_ok(), "{keys}");
     }
 }
 

@@ -260,3 +260,13 @@ fn a_gpu_that_is_found_is_given_with_the_groups_that_may_use_it() {
     let nvidia = crate::gpu::Gpus { class: Some("nvidia.com/gpu".to_owned()), ..crate::gpu::Gpus::default() };
     assert_eq!(launch(nvidia, true), (vec!["nvidia.com/gpu=all".to_owned()], Vec::new()));
 }
+
+#[test]
+fn a_gpu_turns_selinux_labels_off_unless_the_service_has_a_label_of_its_own() {
+    let is_off = |options: &str| {
+        let toml = format!("{ALONE}{MODEL}gpu.device = \"/dev/dri\"\n{options}");
+        desired(&toml, &[], NEW).launches[0].container.label_disable
+    };
+    assert!(is_off("") && is_off("security_opt = [\"no-new-privileges\"]"));
+    assert!(!is_off("security_opt = [\"label=type:container_t\"]"));
+}
