@@ -102,6 +102,7 @@ fn plausible(name: &str) -> String {
         "place" => "services.ollama.container",
         "other" => "ollama-other",
         "key" => "services.ollama.ports.0.host",
+        "policy_key" => "services.ollama.restart_policy",
         // A port of the host.
         "free" => "7002",
         "subnet" => "10.90.0.0/24",

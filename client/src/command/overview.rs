@@ -4,13 +4,15 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::status::ServiceState;
 use super::{Context, open};
-use crate::config::{self, Config, PodmanUrl, Service};
+use crate::config::{self, Config, PodmanUrl, Service, ServiceName};
 use crate::error::{Exit, Failure};
 use crate::execute;
 use crate::plan::container_made_for;
-use crate::podman::{self, Container, Podman};
+use crate::podman::{self, Podman};
 use crate::terminal::EscapedLine;
 
 /// How long podman may take to list its containers. The overview has to appear quickly.
@@ -62,30 +64,25 @@ async fn read_overview(context: &Context) -> Overview {
         return Overview { services: Err(NoConfig), ..Overview::default() };
     };
     let config = loaded.config;
-    let listed = tokio::time::timeout(PODMAN, containers(&config)).await;
-    let (containers, no_podman) = match listed {
-        Ok(Ok(containers)) => (containers, None),
+    let (services, no_podman) = match tokio::time::timeout(PODMAN, services(&config)).await {
+        Ok(Ok(services)) => (services, None),
         Ok(Err(error)) => (Vec::new(), Some(error)),
         Err(_) => (Vec::new(), Some(format!("podman has not answered within {} s", PODMAN.as_secs()))),
     };
-    let enabled = config.services.iter().filter(|(_, service)| service.enabled);
-    let services = enabled.map(|(name, service)| summary(&config, name.as_str(), service, &containers)).collect();
     Overview { file: loaded.file, services: Ok(services), no_podman }
 }
 
-async fn containers(config: &Config) -> Result<Vec<Container>, String> {
+async fn services(config: &Config) -> Result<Vec<ServiceSummary>, String> {
     let socket = config.runtime.podman_url.as_ref().map(PodmanUrl::socket);
     let connection = podman::connect(socket).await.map_err(|error| error.to_string())?;
-    connection.podman.containers().await.map_err(|error| error.to_string())
-}
-
-fn summary(config: &Config, name: &str, service: &Service, containers: &[Container]) -> ServiceSummary {
-    let container = container_made_for(name, Some(service.container.as_str()), containers);
-    ServiceSummary {
-        name: name.to_owned(),
-        state: ServiceState::of(config, Some(service), container),
-        has_page: open::page(config, service).is_some(),
-    }
+    let podman = &connection.podman;
+    let containers = podman.containers().await.map_err(|error| error.to_string())?;
+    let summary = async |(name, service): (&ServiceName, &Service)| {
+        let container = container_made_for(name.as_str(), Some(service.container.as_str()), &containers);
+        let state = ServiceState::of(podman, Some(service), container).await;
+        ServiceSummary { name: name.to_string(), state, has_page: open::page(config, service).is_some() }
+    };
+    Ok(join_all(config.enabled().map(summary)).await)
 }
 
 /// The lines of the overview.
@@ -139,10 +136,15 @@ fn judge(overview: &Overview) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::podman::ContainerState;
+    use crate::podman::{ContainerState, End};
 
     fn service(name: &str, container: Option<ContainerState>) -> ServiceSummary {
-        let state = ServiceState { container, stopped: name == "slow", oneshot: name == "job" };
+        let end = container.and_then(|container| match container {
+            ContainerState::Exited(0 | 137) => Some(End::Stopped),
+            ContainerState::Exited(_) => Some(End::Failed),
+            _ => None,
+        });
+        let state = ServiceState { container, end, oneshot: name == "job" };
         ServiceSummary { name: name.to_owned(), state, has_page: name == "web" }
     }
 

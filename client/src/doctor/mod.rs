@@ -75,7 +75,7 @@ pub struct Facts {
 #[must_use]
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = settings::judge(&facts.settings);
-    let needed = facts.rootless.as_ref().map(|rootless| rootless::judge(rootless, facts.needs)).unwrap_or_default();
+    let needed = facts.rootless.as_ref().map(|rootless| rootless::judge(rootless, &facts.needs)).unwrap_or_default();
     let explained = needed.iter().any(|finding| finding.level == Level::Broken);
     findings.extend(engine::judge(&facts.engine, explained));
     findings.extend(needed);
@@ -83,7 +83,8 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         let rootless = facts.engine.rootless_backend().filter(|_| facts.rootless.is_some());
         programs::judge(programs, facts.engine.host().map(|host| &host.network), rootless, explained)
     }));
-    findings.extend(facts.boot.as_ref().and_then(|boot| services::judge_boot(boot, facts.needs)));
+    let boot = facts.boot.as_ref().and_then(|boot| services::judge_boot(boot, &facts.needs, facts.engine.version()));
+    findings.extend(boot);
     findings.extend(facts.storage.iter().flat_map(engine::judge_storage));
     match &facts.network {
         Ok(network) => findings.extend(network::judge(network)),

@@ -23,7 +23,7 @@ use crate::kernel::{Bound, Processes, View};
 use crate::plan::{self, Conflict, Desired, HostContext, NetworkReset, Observed};
 use crate::podman::{
     self, Container, ContainerDetail, ContainerState, HealthTiming, Podman as _, PodmanError, Rest, STARTUP,
-    SecretSource,
+    SecretSource, Version, end_of,
 };
 use crate::port::HostPort;
 use crate::secret;
@@ -86,30 +86,31 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
 
 /// The findings about restart policies that do not hold after a reboot.
 #[must_use]
-pub fn after_reboot(config: &Config, rootless: bool) -> Vec<Finding> {
+pub fn after_reboot(config: &Config, rootless: bool, podman: Version) -> Vec<Finding> {
     let needs = needs(config);
-    let boot = services::read_boot(rootless).and_then(|boot| services::judge_boot(&boot, needs));
-    let linger = rootless.then(rootless::read).and_then(|user| rootless::linger(&user, needs));
+    let boot = services::read_boot(rootless).and_then(|boot| services::judge_boot(&boot, &needs, Some(podman)));
+    let linger = rootless.then(rootless::read).and_then(|user| rootless::linger(&user, &needs));
     linger.into_iter().chain(boot).collect()
 }
 
-/// The restart policies of the enabled services; with `own`, only those that a service sets itself.
-fn policies(config: &Config, own: bool) -> impl Iterator<Item = RestartPolicy> + '_ {
-    config.enabled().filter_map(move |(_, service)| match service.restart_policy {
-        None if own || service.oneshot => None,
-        None => Some(config.runtime.restart_policy),
-        given => given,
+/// The restart policies of the enabled services, each with the key that it comes from.
+fn policies(config: &Config) -> impl Iterator<Item = (String, RestartPolicy)> + '_ {
+    config.enabled().filter_map(|(name, service)| match service.restart_policy {
+        None if service.oneshot => None,
+        None => Some(("runtime.restart_policy".to_owned(), config.runtime.restart_policy)),
+        Some(own) => Some((format!("services.{name}.restart_policy"), own)),
     })
 }
 
 fn needs(config: &Config) -> Needs {
+    let unless_stopped = policies(config).filter(|(_, policy)| *policy == RestartPolicy::UnlessStopped);
+    let unless_stopped: BTreeSet<String> = unless_stopped.map(|(key, _)| key).collect();
     Needs {
         memory: config.enabled().any(|(_, service)| service.resources.memory.is_some()),
         cpus: config.enabled().any(|(_, service)| service.resources.cpus.is_some()),
-        unless_stopped: policies(config, false).any(|policy| policy == RestartPolicy::UnlessStopped),
-        own_unless_stopped: policies(config, true).any(|policy| policy == RestartPolicy::UnlessStopped),
-        restart: policies(config, false)
-            .any(|policy| matches!(policy, RestartPolicy::Always | RestartPolicy::UnlessStopped)),
+        unless_stopped: unless_stopped.into_iter().collect(),
+        restart: policies(config)
+            .any(|(_, policy)| matches!(policy, RestartPolicy::Always | RestartPolicy::UnlessStopped)),
     }
 }
 
@@ -271,7 +272,7 @@ async fn look_at(
     let service = Service {
         name: name.to_owned(),
         state: container.state,
-        stopped: plan::was_stopped(config, configured, container.state),
+        end: end_of(podman, container).await,
         restarts: detail.as_ref().map_or(0, |detail| detail.restarts),
         silent,
         pids_limit: configured.pids_limit.get().into(),

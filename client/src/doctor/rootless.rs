@@ -83,8 +83,7 @@ pub enum Tun {
 }
 
 /// The needs of the services.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a need of its own")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// A service has a memory limit.
     pub memory: bool,
@@ -92,14 +91,12 @@ pub struct Needs {
     pub cpus: bool,
     /// A service's restart policy is `always` or `unless-stopped`.
     pub restart: bool,
-    /// A service's restart policy is `unless-stopped`.
-    pub unless_stopped: bool,
-    /// A service sets the policy `unless-stopped` itself.
-    pub own_unless_stopped: bool,
+    /// The keys that give services the restart policy `unless-stopped`.
+    pub unless_stopped: Vec<String>,
 }
 
 /// Judges whether the host meets the needs of a rootless podman.
-pub(super) fn judge(rootless: &Rootless, needs: Needs) -> Vec<Finding> {
+pub(super) fn judge(rootless: &Rootless, needs: &Needs) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(subordinates(rootless));
     findings.extend(mappers(rootless));
@@ -171,7 +168,7 @@ fn tun(tun: Tun) -> Option<Finding> {
     Some(Finding::broken(Code::TunDevice, cause, cure))
 }
 
-fn cgroups(rootless: &Rootless, needs: Needs) -> Option<Finding> {
+fn cgroups(rootless: &Rootless, needs: &Needs) -> Option<Finding> {
     const DELEGATE: &str = "sudo install -d /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu \
                             cpuset io memory pids\\n' | sudo tee /etc/systemd/system/user@.service.d/airpods.conf && \
                             sudo systemctl daemon-reload";
@@ -201,7 +198,7 @@ fn cgroups(rootless: &Rootless, needs: Needs) -> Option<Finding> {
     }
 }
 
-pub(super) fn linger(rootless: &Rootless, needs: Needs) -> Option<Finding> {
+pub(super) fn linger(rootless: &Rootless, needs: &Needs) -> Option<Finding> {
     let ends = rootless.lingers == Some(false) && needs.restart && rootless.cgroups != Cgroups::NoSession;
     ends.then(|| {
         Finding::note(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Code, Finding, Needs};
 use crate::file::{self, Links, Owner};
-use crate::podman::ContainerState;
+use crate::podman::{ContainerState, End, Version};
 
 /// Up to this limit a service cannot work: some compose setups pass on a limit of 1.
 const TOO_LOW_PIDS: u64 = 8;
@@ -21,8 +21,8 @@ pub struct Service {
     pub name: String,
     /// The state of its container.
     pub state: ContainerState,
-    /// The user stopped it, whatever its exit code is.
-    pub stopped: bool,
+    /// How it ended; `None` if it has not ended.
+    pub end: Option<End>,
     /// How often podman has restarted it.
     pub restarts: u32,
     /// Why it does not answer its health check, although it had the time to get ready.
@@ -52,9 +52,9 @@ pub(super) fn judge(service: &Service) -> Vec<Finding> {
     let logs = format!("airpods logs {name}");
     let mut findings = Vec::new();
     match service.state {
-        ContainerState::Exited(code) if code != 0 && !service.stopped => {
-            let how = match code {
-                137 => "was killed (SIGKILL), by a program or because memory ran out".to_owned(),
+        ContainerState::Exited(code) if service.end.is_some_and(End::is_failure) => {
+            let how = match service.end {
+                Some(End::OutOfMemory) => "was killed because memory ran out".to_owned(),
                 _ => format!("has ended: exit code {code}"),
             };
             findings.push(Finding::broken(Code::ServiceDead, format!("`{name}` {how}"), logs));
@@ -122,11 +122,13 @@ pub struct Boot {
     pub enabled: bool,
 }
 
-/// Judges the unit. `needs` has what the restart policies promise.
-pub(super) fn judge_boot(boot: &Boot, needs: Needs) -> Option<Finding> {
+/// Judges the unit. `needs` has what the restart policies promise, `podman` is its version.
+pub(super) fn judge_boot(boot: &Boot, needs: &Needs, podman: Option<Version>) -> Option<Finding> {
+    const QUADLET: &str = "airpods export quadlet --install";
     if !needs.restart {
         return None;
     }
+    let has_quadlet = podman.is_some_and(|podman| podman >= Version::WITH_QUADLET);
     let enable =
         if boot.rootless { "systemctl --user enable podman-restart" } else { "sudo systemctl enable podman-restart" };
     let note = |why: &str, cure: String| {
@@ -134,23 +136,23 @@ pub(super) fn judge_boot(boot: &Boot, needs: Needs) -> Option<Finding> {
         Some(Finding::note(Code::Boot, cause, cure))
     };
     let Some(unit) = &boot.unit else {
-        return note("this podman has no `podman-restart.service`", "airpods export quadlet --install".to_owned());
+        let cure = if has_quadlet { QUADLET } else { "sudo apt install --reinstall podman" };
+        return note("this podman has no `podman-restart.service`", cure.to_owned());
     };
     // Up to podman 5.3 the unit starts only containers with the policy `always`; later ones start
     // others, too (podman#20418).
     let starts_all = ["unless-stopped", "should-start-on-boot"].iter().any(|word| unit.contains(word));
-    if needs.unless_stopped && !starts_all {
+    if !needs.unless_stopped.is_empty() && !starts_all {
         let why = "this podman's `podman-restart.service` starts only what has the policy `always`";
-        if needs.own_unless_stopped {
-            // A service's own policy applies, whatever the policy for all services is.
-            return note(why, "airpods export quadlet --install".to_owned());
+        // A service's own policy applies, whatever the policy for all services is.
+        if has_quadlet && needs.unless_stopped.iter().any(|key| key.starts_with("services.")) {
+            return note(why, QUADLET.to_owned());
         }
-        let mut cure = "airpods config set runtime.restart_policy always && airpods start --yes".to_owned();
-        if !boot.enabled {
-            cure += " && ";
-            cure += enable;
-        }
-        return note(why, cure);
+        let set = needs.unless_stopped.iter();
+        let set = set.map(|policy_key| format!("airpods config set {policy_key} always"));
+        let start = "airpods start --yes".to_owned();
+        let commands = set.chain([start]).chain((!boot.enabled).then(|| enable.to_owned()));
+        return note(why, commands.collect::<Vec<_>>().join(" && "));
     }
     if boot.enabled { None } else { note("`podman-restart.service` is not enabled", enable.to_owned()) }
 }

@@ -32,7 +32,7 @@ pub use restart::{Restart, Restarted, restart};
 pub use services::{Present, UnknownService, chosen, left_running};
 pub(crate) use services::{ordered, urls};
 pub use setting::{Difference, Expected, Setting, Source};
-pub use teardown::{Stages, Stop, Teardown, stop, was_stopped};
+pub use teardown::{Stages, Stop, Teardown, stop};
 
 use std::collections::BTreeSet;
 use std::fmt;

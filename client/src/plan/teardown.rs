@@ -6,11 +6,9 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::desired::restart;
 use super::label::{is_ours, service_of};
 use super::{Kind, Observed, Present};
-use crate::config::{Config, Service};
-use crate::podman::{Container, ContainerState, Pod, Restart};
+use crate::podman::{Container, ContainerState, Pod};
 use crate::terminal::Uptime;
 
 /// Stages run one after the other; the actions of one stage run concurrently.
@@ -195,31 +193,4 @@ fn free_network(network: &str, containers: &BTreeSet<&str>, pods: &[String], obs
     };
     let there = observed.network(network).is_some_and(|found| is_ours(&found.labels));
     (there && !pod_stays && !observed.containers.iter().any(on_network)).then(|| network.to_owned())
-}
-
-/// Whether the user stopped the container: podman would have restarted it if any other signal had
-/// ended it.
-///
-/// Exit codes 137 and 143 mean SIGKILL and SIGTERM: 128 plus the number in signal(7).
-#[must_use]
-pub fn was_stopped(config: &Config, service: &Service, state: ContainerState) -> bool {
-    let restarted = matches!(restart(config, service), Restart::Always | Restart::UnlessStopped);
-    restarted && matches!(state, ContainerState::Exited(137 | 143))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::tests::{THREE, config};
-
-    #[test]
-    fn a_killed_container_that_podman_would_have_restarted_was_stopped_by_the_user() {
-        let stopped = |policy: &str, code| {
-            let config = config(&format!("runtime.restart_policy = \"{policy}\"\n{THREE}"));
-            let service = config.services.values().next().map(|service| (&config, service.clone()));
-            service.is_some_and(|(config, service)| was_stopped(config, &service, ContainerState::Exited(code)))
-        };
-        assert!(stopped("unless-stopped", 137) && stopped("always", 143));
-        assert!(!stopped("no", 137) && !stopped("on-failure", 137) && !stopped("always", 1));
-    }
 }

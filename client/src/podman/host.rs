@@ -117,6 +117,19 @@ impl Version {
     pub fn forwards_dns_per_container(self) -> bool {
         self >= Self { major: 4, minor: 4 }
     }
+
+    /// The first version with Quadlet, which makes systemd's services from units.
+    ///
+    /// Source: podman's release notes, 4.4.0.
+    pub const WITH_QUADLET: Self = Self { major: 4, minor: 4 };
+
+    /// Whether an inspection has `StoppedByUser`.
+    ///
+    /// Source: podman commit 589867d716 (4.7).
+    #[must_use]
+    pub fn reports_stops(self) -> bool {
+        self >= Self { major: 4, minor: 7 }
+    }
 }
 
 impl fmt::Display for Version {

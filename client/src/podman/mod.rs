@@ -25,8 +25,8 @@ use crate::home::HomeFault;
 
 pub use connect::{Connection, STARTUP, SocketChoice, connect};
 pub use container::{
-    Container, ContainerDetail, ContainerSpec, ContainerState, HealthTiming, Limits, Mount, MountDetail, Relabel,
-    Restart,
+    Container, ContainerDetail, ContainerSpec, ContainerState, End, HealthTiming, Limits, Mount, MountDetail, Relabel,
+    Restart, end_of,
 };
 pub use host::{HostFacts, NetworkBackend, StorageFacts, Version};
 #[cfg(any(test, fuzzing))]

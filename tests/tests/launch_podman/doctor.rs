@@ -254,16 +254,26 @@ fn a_description_of_a_gpu_that_names_what_is_gone_is_stale() {
 }
 
 #[test]
-fn a_service_that_ended_by_itself_is_dead_and_one_that_was_stopped_is_not() {
+fn a_service_that_ended_by_itself_is_dead_and_one_that_was_stopped_or_killed_is_not() {
     let (host, _dns) = well("root");
-    host.configure(&one("runtime.restart_policy = \"no\""));
+    host.configure(&format!("{}init = true\n", one("runtime.restart_policy = \"no\"")));
+    let await_end = || {
+        airpods_lab::eventually("the end of the service", || host.field("one-0", ".State.Status") == "exited");
+    };
     host.succeed("start");
     host.succeed("stop");
     is_well(&host);
     host.succeed("start");
     host.podman("kill --signal KILL one-0");
-    airpods_lab::eventually("the end of the service", || host.field("one-0", ".State.Status") == "exited");
-    assert_eq!(finds(&host, "broken", "service-dead", &["`one` was killed (SIGKILL)"]), "airpods logs one");
+    await_end();
+    assert_eq!(host.status()["services"][0]["status"], "stopped");
+    is_well(&host);
+    host.succeed("start");
+    // The init process passes on the end of its only child.
+    let init = host.field("one-0", ".State.Pid");
+    host.sandbox.sh(&format!("pkill -ABRT -P {init}")).unwrap();
+    await_end();
+    assert_eq!(finds(&host, "broken", "service-dead", &["`one` has ended: exit code 134"]), "airpods logs one");
 }
 
 #[test]

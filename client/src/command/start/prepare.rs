@@ -50,7 +50,7 @@ pub(super) async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> 
     let left = plan::left_running(config, &observed, &plan.replaced);
     plan.warnings.extend(left);
     if !plan.is_empty() {
-        let missing = doctor::after_reboot(config, podman.is_rootless()).into_iter();
+        let missing = doctor::after_reboot(config, podman.is_rootless(), podman.version()).into_iter();
         plan.warnings.extend(missing.map(|finding| match finding.cure {
             Some(cure) => format!("{}; `{cure}` changes that", finding.cause),
             None => finding.cause,

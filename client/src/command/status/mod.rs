@@ -1,5 +1,6 @@
 //! `airpods status`: the state of each service. It lists podman's containers and networks once,
-//! checks each service's health, and asks the kernel for the network paths.
+//! asks how the ended ones ended, checks each service's health, and asks the kernel for the network
+//! paths.
 //!
 //! [`state`] evaluates a service's container. [`row`] adds its health and its path, and names the
 //! next command. [`table`] draws rows, and [`watch`] repeats that.
@@ -175,7 +176,7 @@ async fn look_at(
     ping: Duration,
 ) -> Row {
     let Subject { name, service, container } = subject;
-    let state = ServiceState::of(config, service, container);
+    let state = ServiceState::of(podman, service, container).await;
     let called = container.map(|container| container.name.as_str());
     let called = called.or(service.map(|service| service.container.as_str()));
     let check = service.and_then(|service| HealthCheck::of(config, service));

@@ -10,6 +10,7 @@ use crate::cure::{ClampCoverage, clamp_command, clamp_coverage, is_fixed};
 use crate::egress::{Egress, EgressPath};
 use crate::health::{Answer, HealthCheck};
 use crate::measure::memory::{Memory, Network, StaleClamp};
+use crate::podman::End;
 use crate::terminal::Uptime;
 
 /// The observed state of a service.
@@ -95,9 +96,11 @@ impl Row {
                 format!("{} in {} ms {}{verdict}", answer.describe(), answer.latency.as_millis(), check.place())
             }
             (Some((check, Err(reason))), _) => format!("no answer {}: {reason}", check.place()),
-            (None, Some(_)) if self.state.stopped => String::new(),
-            (None, Some(137)) => "killed (SIGKILL)".to_owned(),
-            (None, Some(code)) => format!("exit code {code}"),
+            (None, Some(code)) => match self.state.end {
+                Some(End::OutOfMemory) => "killed, memory ran out".to_owned(),
+                Some(End::Stopped) if code != 0 => String::new(),
+                _ => format!("exit code {code}"),
+            },
             (None, None) => String::new(),
         }
     }
@@ -181,10 +184,15 @@ pub(super) mod tests {
     use crate::podman::ContainerState;
 
     pub(in super::super) const RUNNING: ServiceState =
-        ServiceState { container: Some(ContainerState::Running), stopped: false, oneshot: false };
+        ServiceState { container: Some(ContainerState::Running), end: None, oneshot: false };
 
+    pub(in super::super) fn ended(code: i32, end: End) -> ServiceState {
+        ServiceState { container: Some(ContainerState::Exited(code)), end: Some(end), oneshot: false }
+    }
+
+    /// A service that a program's failure ended, or its success.
     pub(in super::super) fn ended_with(code: i32) -> ServiceState {
-        ServiceState { container: Some(ContainerState::Exited(code)), ..ServiceState::default() }
+        ended(code, if code == 0 { End::Stopped } else { End::Failed })
     }
 
     /// A service without a container.

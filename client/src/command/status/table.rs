@@ -176,12 +176,12 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::row::tests::{RUNNING, ended_with, row, running, silent};
-    use super::super::state::ServiceState;
+    use super::super::row::tests::{RUNNING, ended, ended_with, row, running, silent};
     use super::*;
     use crate::config::StatusRange;
     use crate::egress::{NetworkPath, RootlessBackend, Verdict};
     use crate::health::{HealthCheck, HttpCheck};
+    use crate::podman::End;
 
     /// The usual width of a terminal.
     const WIDTH: usize = 80;
@@ -205,12 +205,12 @@ mod tests {
 
     #[test]
     fn each_state_is_distinguished() {
-        let exited = Row { state: ended_with(137), ..row("model") };
+        let exited = Row { state: ended(137, End::OutOfMemory), ..row("model") };
         let stopped = Row { state: ended_with(0), ..row("web") };
-        let killed = Row { state: ServiceState { stopped: true, ..ended_with(137) }, ..row("slow") };
+        let killed = Row { state: ended(137, End::Stopped), ..row("slow") };
         let expected = [
             "Service  Status         Uptime  Path  Info",
-            "model    exited         -       -     killed (SIGKILL)",
+            "model    exited         -       -     killed, memory ran out",
             "web      stopped        -       -     exit code 0",
             "slow     stopped        -       -",
             "paint    never started  -       -",
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn only_what_is_wrong_is_coloured() {
         let failed = Row { state: ended_with(1), ..row("model") };
-        let stopped = Row { state: ServiceState { stopped: true, ..ended_with(137) }, ..row("slow") };
+        let stopped = Row { state: ended(137, End::Stopped), ..row("slow") };
         let mut open = running("web", NetworkPath::Bridge, Verdict::ClampHelps);
         open.judge_clamp(&airpods_dbus::Status::default());
         let well = running("job", NetworkPath::Host, Verdict::HostSockets);

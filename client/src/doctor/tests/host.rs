@@ -50,6 +50,13 @@ fn boot(facts: &mut Facts) -> &mut crate::doctor::Boot {
     facts.boot.as_mut().unwrap()
 }
 
+/// Debian 12's podman.
+fn without_quadlet(facts: &mut Facts) {
+    if let crate::doctor::Engine::Answers { version, .. } = &mut facts.engine {
+        *version = crate::podman::Version { major: 4, minor: 3 };
+    }
+}
+
 pub(super) const CASES: &[Case] = &[
     (
         |facts| boot(facts).enabled = false,
@@ -61,7 +68,7 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             facts.boot = Some(crate::doctor::Boot { rootless: false, unit: Some(ALWAYS.to_owned()), enabled: false });
-            facts.needs.unless_stopped = false;
+            facts.needs.unless_stopped.clear();
         },
         Code::Boot,
         Level::Note,
@@ -71,7 +78,7 @@ pub(super) const CASES: &[Case] = &[
     (
         |facts| {
             boot(facts).unit = Some(ALWAYS.to_owned());
-            facts.needs.own_unless_stopped = true;
+            facts.needs.unless_stopped.push("services.ollama.restart_policy".to_owned());
         },
         Code::Boot,
         Level::Note,
@@ -98,6 +105,27 @@ pub(super) const CASES: &[Case] = &[
         Level::Note,
         "this podman has no `podman-restart.service`",
         "airpods export quadlet --install",
+    ),
+    (
+        |facts| {
+            without_quadlet(facts);
+            boot(facts).unit = None;
+        },
+        Code::Boot,
+        Level::Note,
+        "this podman has no `podman-restart.service`",
+        "sudo apt install --reinstall podman",
+    ),
+    (
+        |facts| {
+            without_quadlet(facts);
+            boot(facts).unit = Some(ALWAYS.to_owned());
+            facts.needs.unless_stopped = vec!["services.ollama.restart_policy".to_owned()];
+        },
+        Code::Boot,
+        Level::Note,
+        "starts only what has the policy `always`",
+        "airpods config set services.ollama.restart_policy always && airpods start --yes",
     ),
     (
         |facts| rootless(facts).subordinates = (0, 65536),

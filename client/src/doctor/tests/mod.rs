@@ -36,7 +36,12 @@ fn healthy() -> Facts {
             }),
         },
         rootless: Some(host::alice()),
-        needs: Needs { memory: true, cpus: true, restart: true, unless_stopped: true, own_unless_stopped: false },
+        needs: Needs {
+            memory: true,
+            cpus: true,
+            restart: true,
+            unless_stopped: vec!["runtime.restart_policy".to_owned()],
+        },
         boot: Some(Boot { rootless: true, unit: Some("--filter should-start-on-boot=true".to_owned()), enabled: true }),
         programs: Some(Programs {
             netavark: Some(Some(Version { major: 1, minor: 14 })),
@@ -82,7 +87,7 @@ fn healthy() -> Facts {
         services: vec![Service {
             name: "ollama".to_owned(),
             state: crate::podman::ContainerState::Running,
-            stopped: false,
+            end: None,
             restarts: 0,
             silent: None,
             pids_limit: 2048,

@@ -21,6 +21,8 @@ fn right() -> (Expected, ContainerDetail, View) {
     let Networking::Own(endpoint) = expected.spec.networking.clone() else { panic!("{expected:?}") };
     let detail = ContainerDetail {
         state: ContainerState::Running,
+        oom_killed: false,
+        stopped_by_user: false,
         restarts: 0,
         pid: Some(1),
         id: "4635".into(),

@@ -20,6 +20,10 @@ use crate::port::PublishedPort;
 pub struct ContainerDetail {
     /// Its state.
     pub state: ContainerState,
+    /// The kernel has killed one of its processes because memory ran out.
+    pub oom_killed: bool,
+    /// The user stopped it. Only podman 4.7 and later report it.
+    pub stopped_by_user: bool,
     /// How often podman has restarted it.
     pub restarts: u32,
     /// Its first process on the host; none if it does not run.
@@ -128,6 +132,10 @@ struct StateAnswer {
     conmon_pid: u32,
     #[serde(default)]
     exit_code: i32,
+    #[serde(rename = "OOMKilled", default)]
+    oom_killed: bool,
+    #[serde(default)]
+    stopped_by_user: bool,
 }
 
 #[derive(Deserialize)]
@@ -332,6 +340,8 @@ impl DetailAnswer {
         let settings = self.network_settings;
         ContainerDetail {
             state: state(&self.state.status, self.state.exit_code),
+            oom_killed: self.state.oom_killed,
+            stopped_by_user: self.state.stopped_by_user,
             restarts: self.restart_count,
             pid: (self.state.pid != 0).then_some(self.state.pid),
             id: self.id,

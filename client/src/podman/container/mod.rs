@@ -1,11 +1,13 @@
 //! Containers: the desired spec ([`ContainerSpec`]), an entry of podman's listing ([`Container`]),
-//! and podman's inspection ([`ContainerDetail`]).
+//! podman's inspection ([`ContainerDetail`]), and how one ended ([`End`]).
 
 mod detail;
+mod end;
 mod spec;
 
 pub use detail::{ContainerDetail, HealthTiming, MountDetail};
 pub(super) use detail::{DetailAnswer, HealthAnswer, Names};
+pub use end::{End, end_of};
 pub(super) use spec::ContainerBody;
 pub use spec::{ContainerSpec, Limits, Mount, Relabel, Restart};
 

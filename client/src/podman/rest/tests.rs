@@ -154,7 +154,8 @@ fn a_listed_container_is_read_from_podman_4_and_5() {
 #[test]
 fn an_inspected_container_is_read_with_the_name_servers_of_its_pod() {
     let answer = json!({
-        "Id": "46", "State": { "Status": "exited", "Pid": 0, "ExitCode": 3 }, "RestartCount": 1,
+        "Id": "46", "RestartCount": 1,
+        "State": { "Status": "exited", "Pid": 0, "ExitCode": 3, "OOMKilled": true, "StoppedByUser": true },
         "HostConfig": {
             "NetworkMode": "container:b89a", "PidsLimit": 777, "Dns": [], "Memory": 0, "NanoCpus": 0,
             "RestartPolicy": { "Name": "" },
@@ -168,6 +169,7 @@ fn an_inspected_container_is_read_with_the_name_servers_of_its_pod() {
     assert_eq!(answer.network_owner(), Some("b89a"));
     let detail = answer.into_detail(Names { dns_servers: vec!["192.0.2.53".parse().unwrap()], hosts: Vec::new() });
     assert_eq!(detail.state, ContainerState::Exited(3));
+    assert!(detail.oom_killed && detail.stopped_by_user);
     assert_eq!((detail.pids_limit, detail.restart.as_str(), detail.pid), (777, "no", None));
     assert_eq!(detail.ports, [PublishedPort { host: HostPort::tcp(8000), container: 80 }]);
     assert_eq!(detail.networks["n"], ["a"]);

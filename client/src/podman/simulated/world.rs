@@ -68,6 +68,8 @@ impl World {
         let endpoint = self.endpoint(spec);
         Ok(ContainerDetail {
             state: *state,
+            oom_killed: false,
+            stopped_by_user: false,
             restarts: 0,
             pid: None,
             id: spec.name.clone(),
