@@ -3,6 +3,7 @@
 //! They are written for podman 4.9 and later, or 5.0 if there are pods. Settings without a key in
 //! those versions are passed as options of podman.
 
+mod since;
 mod unit;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::podman::{
 use crate::port::port_ranges;
 
 use crate::secret::Secret;
+pub use since::unknown_keys;
 use unit::{Unit, is_plain};
 
 /// How long systemd lets a service start, in seconds. Its image may have to be pulled first.

@@ -12,6 +12,7 @@ use crate::config::Environment;
 use crate::error::{Failure, Report};
 use crate::export::{self, ExportSet};
 use crate::file::{self, Links, Owner};
+use crate::podman::{PodmanError, Version};
 use crate::terminal::EscapedLine;
 
 /// The folder of root's Quadlet units (podman-systemd.unit(5)). A user's is below the folder for
@@ -34,6 +35,10 @@ enum InstallError {
     Kept(PathBuf, #[source] io::Error),
     #[error("`{0}` failed: {1}")]
     Systemctl(String, String),
+    #[error("podman {podman} makes no services from units: Quadlet came with podman {}", Version::WITH_QUADLET)]
+    NoQuadlet { podman: Version, root: bool },
+    #[error("the version of podman cannot be determined")]
+    NoVersion(#[source] io::Error),
 }
 
 impl Report for InstallError {
@@ -42,6 +47,14 @@ impl Report for InstallError {
             Self::NoFolder => Some("set `HOME` or `XDG_CONFIG_HOME`".into()),
             Self::Systemctl(..) => {
                 Some("the files are there: run it again, or `airpods export quadlet --remove`".into())
+            }
+            Self::NoQuadlet { root, .. } => {
+                let (user, linger) = if *root { ("", "") } else { ("--user ", " && loginctl enable-linger") };
+                Some(Cow::Owned(format!(
+                    "let podman's own unit start the containers at boot: \
+                     `airpods config set runtime.restart_policy always && airpods start --yes && \
+                     systemctl {user}enable podman-restart{linger}`"
+                )))
             }
             _ => None,
         }
@@ -54,15 +67,18 @@ type Systemctl<'a> = &'a mut dyn FnMut(&[&str]) -> io::Result<(Option<i32>, Stri
 /// Writes the units and makes systemd reload.
 pub(super) fn install(set: &ExportSet<'_>, environment: &Environment, force: bool) -> Result<(), Failure> {
     let (root, folder) = place(environment)?;
-    let services = install_into(set, &folder, root, force, &mut |words| systemctl(root, words))?;
-    let services = services.join(" ");
+    let podman = installed_podman()?;
+    let installed = install_into(set, &folder, root, force, podman, &mut |words| systemctl(root, words))?;
     let user = if root { "" } else { "--user " };
     print_line(if root {
         "they start at boot"
     } else {
         "they start when you log in, and at boot with `loginctl enable-linger`"
     });
-    print_line(&format!("start them now: airpods stop --remove && systemctl {user}start {services}"));
+    if installed.is_understood {
+        let services = installed.services.join(" ");
+        print_line(&format!("start them now: airpods stop --remove && systemctl {user}start {services}"));
+    }
     print_line("undo this: airpods export quadlet --remove");
     Ok(())
 }
@@ -91,20 +107,47 @@ fn place(environment: &Environment) -> Result<(bool, PathBuf), InstallError> {
     Ok((root, folder.ok_or(InstallError::NoFolder)?))
 }
 
+/// The installed units.
+#[derive(Debug)]
+struct Installed {
+    /// The services that Quadlet makes from them.
+    services: Vec<String>,
+    /// This podman knows every key of the units.
+    is_understood: bool,
+}
+
 fn install_into(
     set: &ExportSet<'_>,
     folder: &Path,
     root: bool,
     force: bool,
+    podman: Version,
     systemctl: Systemctl<'_>,
-) -> Result<Vec<String>, Failure> {
+) -> Result<Installed, Failure> {
+    if podman < Version::WITH_QUADLET {
+        return Err(InstallError::NoQuadlet { podman, root }.into());
+    }
     let export = export::quadlet::export(set);
+    let unknown = export::quadlet::unknown_keys(&export, podman);
     let files: Vec<_> = export.files.iter().map(|file| (folder.join(&file.name), file)).collect();
     super::all(&files, force)?;
     warn(&export.warnings);
+    warn(&unknown);
     run(root, &["daemon-reload"], systemctl)?;
     let names = export.files.iter().filter_map(|file| file.name.strip_suffix(".container"));
-    Ok(names.map(ToOwned::to_owned).collect())
+    Ok(Installed { services: names.map(ToOwned::to_owned).collect(), is_understood: unknown.is_empty() })
+}
+
+/// The version of the podman whose generator reads the units. It is the local one, even if the
+/// services run in another through `runtime.podman_url`.
+fn installed_podman() -> Result<Version, Failure> {
+    let output = match Command::new("podman").arg("--version").stdin(Stdio::null()).output() {
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Err(PodmanError::Missing.into()),
+        output => output.map_err(InstallError::NoVersion)?,
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let unknown = || InstallError::NoVersion(io::Error::other(format!("`podman --version` says `{}`", text.trim())));
+    Ok(text.split_whitespace().find_map(Version::parse).ok_or_else(unknown)?)
 }
 
 fn remove_from(folder: &Path, root: bool, systemctl: Systemctl<'_>) -> Result<Vec<PathBuf>, InstallError> {
@@ -182,14 +225,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::plan::HostContext;
-    use crate::plan::tests::{THREE, config};
+    use crate::plan::tests::{NEW, OLD, THREE, config};
 
     /// Installs, and returns the calls of `systemctl`, one per line.
-    fn install_three(folder: &Path, force: bool) -> (Result<Vec<String>, Failure>, Vec<String>) {
+    fn install_three(folder: &Path, force: bool) -> (Result<Installed, Failure>, Vec<String>) {
+        install_for(NEW, folder, force)
+    }
+
+    fn install_for(podman: Version, folder: &Path, force: bool) -> (Result<Installed, Failure>, Vec<String>) {
         let config = config(THREE);
         let set = ExportSet::of(&config, &[], &HostContext::default()).unwrap();
         let mut calls = Vec::new();
-        let done = install_into(&set, folder, false, force, &mut |words| {
+        let done = install_into(&set, folder, false, force, podman, &mut |words| {
             calls.push(words.join(" "));
             Ok((Some(0), String::new()))
         });
@@ -211,7 +258,8 @@ mod tests {
             fs::write(folder.path().join(name), text).unwrap();
         }
         let (done, calls) = install_three(folder.path(), false);
-        let services = done.unwrap();
+        let Installed { services, is_understood } = done.unwrap();
+        assert!(is_understood);
         assert!(!services.is_empty() && services.iter().all(|name| name.starts_with("airpods-")), "{services:?}");
         assert_eq!(calls, ["daemon-reload"]);
         let mut calls = Vec::new();
@@ -225,6 +273,23 @@ mod tests {
         assert_eq!(calls.last().map(String::as_str), Some("daemon-reload"));
         assert!(calls.iter().any(|call| call == "stop airpods_network-network.service"), "{calls:?}");
         assert_eq!(names(folder.path()), ["airpods-mine.container", "other.network"]);
+    }
+
+    #[test]
+    fn a_podman_without_quadlet_gets_no_units_and_the_hint_names_what_works_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (refused, calls) = install_for(OLD, folder.path(), false);
+        assert!(calls.is_empty() && names(folder.path()).is_empty());
+        let mut told = Vec::new();
+        refused.unwrap_err().write(&mut told).unwrap();
+        let told = String::from_utf8(told).unwrap();
+        let cause = "error: podman 4.3 makes no services from units: Quadlet came with podman 4.4\n";
+        assert!(told.starts_with(cause), "{told}");
+        for word in ["runtime.restart_policy always", "systemctl --user enable podman-restart", "enable-linger"] {
+            assert!(told.contains(word), "{told}");
+        }
+        let (installed, _) = install_for(Version { major: 4, minor: 6 }, folder.path(), false);
+        assert!(!installed.unwrap().is_understood, "podman 4.6 does not know `PidsLimit=`");
     }
 
     #[test]
