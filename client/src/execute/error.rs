@@ -248,13 +248,15 @@ pub struct Aborted {
     /// The changes that could not be undone, a sentence each; empty if the former state is
     /// restored.
     pub left: Vec<String>,
+    /// The images that were pulled. They stay, because a pull is costly.
+    pub pulled: Vec<String>,
     /// Print podman's message in full.
     detail: bool,
 }
 
 impl Aborted {
-    pub(super) fn new(cause: StepError, left: Vec<String>) -> Self {
-        Self { cause, left, detail: false }
+    pub(super) fn new(cause: StepError, left: Vec<String>, pulled: Vec<String>) -> Self {
+        Self { cause, left, pulled, detail: false }
     }
 
     /// The same, with podman's message in full if `detail`.
@@ -315,8 +317,12 @@ impl Report for Aborted {
         for left in &self.left {
             writeln!(to, "left: {}", EscapedLine(left))?;
         }
+        for image in &self.pulled {
+            writeln!(to, "left: the pulled image `{}`, which the next start uses", EscapedLine(image))?;
+        }
         if self.left.is_empty() {
-            writeln!(to, "left: nothing; services are as before")?;
+            let more = if self.pulled.is_empty() { "" } else { " else" };
+            writeln!(to, "left: nothing{more}; services are as before")?;
         }
         match fault.map(|fault| fault.hint()).or_else(|| self.cause.hint().map(Cow::Owned)) {
             Some(hint) => writeln!(to, "hint: {}", Escaped(&hint)),
@@ -346,11 +352,15 @@ mod tests {
     }
 
     fn shown(message: &str, left: &[&str], detail: bool) -> Vec<String> {
+        lines(message, left, &[], detail)
+    }
+
+    fn lines(message: &str, left: &[&str], pulled: &[&str], detail: bool) -> Vec<String> {
         let source = PodmanError::Refused { status: 500, message: message.to_owned() };
         let cause = StepError::Pull { service: "web".into(), image: "ghcr.io/lab/web:1".into(), source };
-        let left = left.iter().map(|left| (*left).to_owned()).collect();
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         let mut text = Vec::new();
-        Aborted::new(cause, left).in_detail(detail).render(&mut text).unwrap();
+        Aborted::new(cause, owned(left), owned(pulled)).in_detail(detail).render(&mut text).unwrap();
         String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
     }
 
@@ -362,6 +372,14 @@ mod tests {
         assert_eq!(lines[..3], [cause, &format!("podman: {message}"), "left: the volume `weights`: it is in use"]);
         assert!(lines[3].starts_with("hint: ") && lines.len() == 4, "{lines:?}");
         assert_eq!(shown(message, &[], false)[2], "left: nothing; services are as before");
+    }
+
+    #[test]
+    fn an_image_that_was_pulled_is_left_and_named() {
+        let lines = |left| lines("manifest unknown", left, &["docker.io/lab/model:1"], false);
+        let pulled = "left: the pulled image `docker.io/lab/model:1`, which the next start uses";
+        assert_eq!(lines(&[])[2..4], [pulled, "left: nothing else; services are as before"]);
+        assert_eq!(lines(&["the pod `p`"])[2..4], ["left: the pod `p`", pulled]);
     }
 
     #[test]

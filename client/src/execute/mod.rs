@@ -25,7 +25,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::config::Cli;
 use crate::error::{Exit, Report};
 use crate::kernel;
-use crate::plan::Plan;
+use crate::plan::{Action, Plan};
 use crate::podman::Podman;
 
 pub use end::{Ended, Notice, end};
@@ -143,7 +143,7 @@ async fn execute_until(
     for (service, port) in &plan.ports {
         if kernel::is_taken(*port) {
             let cause = StepError::PortInUse { service: service.clone(), port: *port };
-            return Err(Aborted::new(cause, Vec::new()));
+            return Err(Aborted::new(cause, Vec::new(), Vec::new()));
         }
     }
     let (mut interrupt, mut again) = (pin!(interrupt), pin!(again));
@@ -163,7 +163,12 @@ async fn execute_until(
             let stop: Pin<&mut dyn Future<Output = ()>> = if ran.interrupted { again } else { interrupt };
             let undoing = undo::Undoing { podman, plan, pace, stop, given_up };
             left.extend(undoing.undo(&ran.done, progress).await);
-            Err(Aborted::new(cause, left))
+            let done = ran.done.iter().filter_map(|(index, _)| plan.steps.get(*index));
+            let pulled = done.filter_map(|step| match &step.action {
+                Action::Pull(image) => Some(image.clone()),
+                _ => None,
+            });
+            Err(Aborted::new(cause, left, pulled.collect()))
         }
     }
 }

@@ -68,8 +68,11 @@ async fn a_failure_at_any_step_leaves_podman_unchanged() {
         let plan = prepared(&podman, &toml).await;
         let aborted = run_plan(&podman, &plan).await.unwrap_err();
         assert_eq!(aborted.left, Vec::<String>::new(), "{failing:?}");
-        // The undo keeps images.
-        before.images.clone_from(&podman.world().images);
+        // The undo keeps images, and names them.
+        let images = podman.world().images;
+        let pulled: BTreeSet<String> = images.difference(&before.images).cloned().collect();
+        assert_eq!(aborted.pulled.into_iter().collect::<BTreeSet<_>>(), pulled, "{failing:?}");
+        before.images = images;
         assert_eq!(podman.world(), before, "{failing:?}");
     }
 }
