@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -23,7 +24,7 @@ pub(super) async fn carry_out(
     let notify = |notice: Notice<'_>| {
         let line = match notice {
             Notice::Done(teardown) => teardown.done(),
-            Notice::Slow(open) => match stopping(open, timeout_seconds) {
+            Notice::Slow(open, took) => match stopping(open, timeout_seconds, took) {
                 Some(line) => line,
                 None => return,
             },
@@ -36,16 +37,19 @@ pub(super) async fn carry_out(
     execute::end(podman, stages, timeout_seconds, notify, interrupt, execute::interrupted()).await
 }
 
-/// The message about a slow stop: the container and the time until podman kills it. None if no
-/// container is being stopped.
-fn stopping(open: &[&Teardown], timeout_seconds: u32) -> Option<String> {
+/// The message about a stop that has taken this long: the container and the rest of the time until
+/// podman kills it. None if no container is being stopped.
+fn stopping(open: &[&Teardown], timeout_seconds: u32, took: Duration) -> Option<String> {
     let services = open.iter().filter_map(|teardown| match teardown {
         Teardown::Stop { service, .. } => Some(format!("`{service}`")),
         _ => None,
     });
     let services: Vec<String> = services.collect();
     let what = if services.len() == 1 { "it" } else { "the running ones" };
-    let line = format!("waiting for {} to stop; podman kills {what} after {timeout_seconds} s", services.join(", "));
+    let rest = Duration::from_secs(timeout_seconds.into()).saturating_sub(took);
+    // Rounded up: the timer fires a moment after its second.
+    let when = if rest.is_zero() { "now".to_owned() } else { format!("in {:.0} s", rest.as_secs_f64().ceil()) };
+    let line = format!("waiting for {} to stop; podman kills {what} {when}", services.join(", "));
     (!services.is_empty()).then_some(line)
 }
 
@@ -168,12 +172,15 @@ mod tests {
     fn a_slow_stop_is_reported_with_the_services_and_the_time_until_they_are_killed() {
         let stop = |service: &str| Teardown::Stop { service: service.into(), container: "c".into(), started_at: None };
         let (web, model, remove) = (stop("web"), stop("model"), Teardown::Remove(Kind::Container, "c".into()));
-        let line = stopping(&[&web, &remove], 10);
-        assert_eq!(line.as_deref(), Some("waiting for `web` to stop; podman kills it after 10 s"));
-        let line = stopping(&[&web, &model], 10);
-        let both = "waiting for `web`, `model` to stop; podman kills the running ones after 10 s";
+        let second = Duration::from_millis(1003);
+        let line = stopping(&[&web, &remove], 10, second);
+        assert_eq!(line.as_deref(), Some("waiting for `web` to stop; podman kills it in 9 s"));
+        let line = stopping(&[&web, &model], 300, second);
+        let both = "waiting for `web`, `model` to stop; podman kills the running ones in 299 s";
         assert_eq!(line.as_deref(), Some(both));
-        assert_eq!(stopping(&[&remove], 10), None);
+        let line = stopping(&[&web], 1, second);
+        assert_eq!(line.as_deref(), Some("waiting for `web` to stop; podman kills it now"));
+        assert_eq!(stopping(&[&remove], 10, second), None);
     }
 
     #[test]

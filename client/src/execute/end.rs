@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
@@ -39,8 +39,8 @@ impl Ended {
 pub enum Notice<'a> {
     /// This step is done.
     Done(&'a Teardown),
-    /// These steps have taken longer than one second.
-    Slow(&'a [&'a Teardown]),
+    /// These steps have taken this long, and longer than one second.
+    Slow(&'a [&'a Teardown], Duration),
     /// Ctrl-C came, and this number of steps is waited for.
     Waiting(usize),
 }
@@ -68,7 +68,7 @@ pub async fn end(
         }
         let mut running: FuturesUnordered<_> = stage.iter().map(|one| act(podman, one, timeout_seconds)).collect();
         let mut open: Vec<&Teardown> = stage.iter().collect();
-        let (mut slow, mut is_slow) = (pin!(tokio::time::sleep(SLOW)), false);
+        let (begin, mut slow, mut is_slow) = (Instant::now(), pin!(tokio::time::sleep(SLOW)), false);
         loop {
             tokio::select! {
                 // An interrupt counts before a step that ends at the same poll.
@@ -83,7 +83,7 @@ pub async fn end(
                 }
                 () = &mut slow, if !is_slow => {
                     is_slow = true;
-                    notify(Notice::Slow(&open));
+                    notify(Notice::Slow(&open, begin.elapsed()));
                 }
                 next = running.next() => {
                     let Some((one, outcome)) = next else { break };
