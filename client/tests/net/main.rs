@@ -218,6 +218,23 @@ async fn a_fixed_clamp_that_is_lifted_to_measure_is_restored_after_any_signal_fr
 }
 
 #[tokio::test]
+async fn a_vpn_link_that_cannot_be_clamped_is_named_and_ends_with_1() {
+    let bus = Bus::start(&[]);
+    let unclampable = Unclampable { link: "wg*".to_owned(), reason: "its name ends in an asterisk".to_owned() };
+    let status = Status { auto: true, unclampable: vec![unclampable], ..clamped() };
+    let _helper = bus.serve(&StandIn { status, ..StandIn::answering(Ok(true)) }).await;
+    for arguments in ["net clamp on", "net clamp on --no-proof", "net clamp on --no-proof --json"] {
+        let ran = run(&bus.address, arguments).await;
+        assert_eq!(ran.code, 1, "{ran:?}");
+        let line = "every VPN link but `wg*` is clamped, now and whenever one appears: its name ends in an asterisk";
+        assert!(ran.stderr.lines().any(|said| said == line), "{ran:?}");
+    }
+    for arguments in ["net clamp on wg0 --no-proof", "net clamp off", "net clamp status"] {
+        assert_eq!(run(&bus.address, arguments).await.code, 0, "{arguments}");
+    }
+}
+
+#[tokio::test]
 async fn a_change_is_reported_on_stderr_and_as_json_on_stdout() {
     let bus = Bus::start(&[]);
     let _helper = bus.serve(&StandIn { status: clamped(), ..StandIn::answering(Ok(true)) }).await;

@@ -123,7 +123,9 @@ pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure
         return Err(NotProven { why, left, next }.into());
     }
     memory::remember(context.environment.state_folder().as_deref(), &outcome.report);
-    finish(outcome)
+    let is_set = outcome.proof.is_some();
+    finish(outcome)?;
+    Ok(if is_set { super::exit(&clamp.to(None), &helper.status().await) } else { Exit::Done })
 }
 
 /// The link that is measured: the named one, or the VPN link by which this host's packets leave.
@@ -239,15 +241,15 @@ fn document(outcome: &Outcome, status: Option<&Value>) -> Value {
     json!({ "changed": *changed && kept, "status": status, "measured": report, "remedy": remedy, "proof": proof })
 }
 
-/// The exit code or error of a command after which nothing has to be restored.
-fn finish(outcome: Outcome) -> Result<Exit, Failure> {
+/// The error of a command after which nothing has to be restored.
+fn finish(outcome: Outcome) -> Result<(), Failure> {
     let Report { sentence, cure, .. } = outcome.report;
     match outcome.remedy {
-        Remedy::Fixed { .. } | Remedy::Route => Ok(Exit::Done),
+        Remedy::Fixed { .. } | Remedy::Route => Ok(()),
         Remedy::Nothing => {
             let left = if outcome.changed { "the route's MTU is enough" } else { "nothing was changed" };
             super::print_lines(&[format!("nothing hangs: {sentence}; {left}")])?;
-            Ok(Exit::Done)
+            Ok(())
         }
         Remedy::OtherFault => Err(NoValue::OtherFault { sentence, cure }.into()),
         Remedy::NotMeasured => Err(NoValue::NotMeasured { why: sentence }.into()),

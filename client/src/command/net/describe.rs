@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use airpods_dbus::{ClampState, ClampStatus, Counters, Mode, Origin, Status, Target};
+use airpods_dbus::{ClampState, ClampStatus, Counters, Mode, Origin, Status, Target, Unclampable};
 use serde_json::{Value, json};
 
 use crate::helper_link::Change;
@@ -27,7 +27,9 @@ pub(in crate::command) fn outcome(change: &Change, changed: bool, status: &Statu
             lines.extend(
                 status.clamps.iter().filter(|clamp| clamp.origin == Origin::Auto).filter_map(|c| too_large(c, mtu)),
             );
-            lines.extend(unclampable(status));
+            if status.unclampable.len() > 1 {
+                lines.extend(unclampable(status));
+            }
             lines
         }
         Change::On(Target::Link(link), options) => {
@@ -77,7 +79,8 @@ fn link_on(link: &str, mtu: Option<u32>, changed: bool, status: &Status) -> Vec<
 fn auto_on(changed: bool, status: &Status) -> Vec<String> {
     let already = if changed { "" } else { " already" };
     let kept = if status.auto_persist { ", and after a reboot" } else { "" };
-    let mut lines = vec![format!("every VPN link is clamped{already}, now and whenever one appears{kept}")];
+    let (but, why) = exception(&status.unclampable);
+    let mut lines = vec![format!("every VPN link{but} is clamped{already}, now and whenever one appears{kept}{why}")];
     let by_auto = || status.clamps.iter().filter(|clamp| clamp.origin == Origin::Auto);
     for clamp in by_auto() {
         lines.push(match clamp.state {
@@ -91,6 +94,33 @@ fn auto_on(changed: bool, status: &Status) -> Vec<String> {
         lines.push(NO_VPN.to_owned());
     }
     lines
+}
+
+/// The links that auto cannot clamp, for the middle of its sentence, and the reason for its end.
+/// Several links have a line each with their reason.
+fn exception(unclampable: &[Unclampable]) -> (String, String) {
+    match unclampable {
+        [] => (String::new(), String::new()),
+        [one] => (format!(" but `{}`", one.link), format!(": {}", one.reason)),
+        several => {
+            let names: Vec<_> = several.iter().map(|one| format!("`{}`", one.link)).collect();
+            (format!(" but {}", names.join(", ")), String::new())
+        }
+    }
+}
+
+/// Whether a clamp that was asked for is not in force: the rules cannot name the link, or the
+/// kernel refuses them.
+pub(super) fn is_short_of(change: &Change, status: &Status) -> bool {
+    let refused = |clamp: &ClampStatus| clamp.state == ClampState::Refused;
+    match change {
+        Change::On(Target::Auto, _) => {
+            let mut by_auto = status.clamps.iter().filter(|clamp| clamp.origin == Origin::Auto);
+            !status.unclampable.is_empty() || by_auto.any(refused)
+        }
+        Change::On(Target::Link(link), _) => find(status, link.as_str()).is_some_and(refused),
+        Change::Off(_) | Change::Reset => false,
+    }
 }
 
 fn link_off(link: &str, changed: bool, status: &Status) -> Vec<String> {

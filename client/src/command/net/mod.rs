@@ -178,11 +178,18 @@ async fn make(helper: &HelperLink, change: Change, how: How) -> Result<Exit, Fai
     let changed = helper.change(&change, how.asking()).await?;
     let status = helper.status().await;
     print_outcome(&change, changed, &status)?;
+    let exit = exit(&change, &status);
     if how.json {
         let status = status.ok().as_ref().map(describe::json);
         print_json(&serde_json::json!({ "changed": changed, "status": status }))?;
     }
-    Ok(Exit::Done)
+    Ok(exit)
+}
+
+/// The exit code of a change that the helper made.
+fn exit(change: &Change, status: &Result<Status, HelperError>) -> Exit {
+    let is_short = status.as_ref().is_ok_and(|status| describe::is_short_of(change, status));
+    if is_short { Exit::Failed } else { Exit::Done }
 }
 
 /// Makes a change that `back` undoes if it does not help. polkit keeps an authorisation only for

@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use std::pin::pin;
 use std::time::Duration;
 
-use airpods_dbus::{ClampOptions, Status, Target};
-use nix::net::if_::if_nametoindex;
+use airpods_dbus::{ClampOptions, ErrorKind, LinkName, Status, Target};
 use serde_json::json;
 
 use super::check::{Progress, Subject, lock};
@@ -17,7 +16,7 @@ use crate::cure::{Proof, Trial, prove, restoring_change};
 use crate::egress::{self, Egress, EgressLinks};
 use crate::error::{Exit, Failure, Report};
 use crate::execute::{self, Interrupted};
-use crate::helper_link::{Asking, Change, HelperLink};
+use crate::helper_link::{Asking, Change, HelperError, HelperLink};
 use crate::measure::{Plan, ProgressCallback, transfers};
 use crate::terminal::print_json;
 
@@ -40,9 +39,9 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
     // Warn about an absent link before a password prompt: a mistyped name would stay clamped for a
     // link that never appears.
     if let Target::Link(link) = args.target()
-        && if_nametoindex(link.as_str()).is_err()
         && let Ok(links) = egress::links()
     {
+        refuse_other_kinds(&link, args.any_link, &links)?;
         super::print_lines(&Vec::from_iter(describe::absent(link.as_str(), &links)))?;
     }
     let mtu = match args.mtu {
@@ -77,7 +76,8 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
     let before = before?;
     let back = restoring_change(&status, &target, args.any_link);
     let changed = super::make_on_trial(&helper, &wanted, &back, how.asking()).await?;
-    super::print_outcome(&wanted, changed, &helper.status().await)?;
+    let after = helper.status().await;
+    super::print_outcome(&wanted, changed, &after)?;
     let proof = match &before {
         Ok((before, _lock)) => {
             let progress = Progress::new("making the same transfers again");
@@ -90,7 +90,18 @@ pub(super) async fn on(args: OnArgs, context: &Context) -> Result<Exit, Failure>
         }
         Err(why) => Proof::NotMeasured { why: why.clone() },
     };
-    end(&helper, &status, &target, args.any_link, how, changed, &proof).await
+    end(&helper, &status, &target, args.any_link, how, changed, &proof).await?;
+    Ok(super::exit(&wanted, &after))
+}
+
+/// Refuses a link that is no VPN link, as the helper does, before any transfer is made. `links` are
+/// the links of the host, each with whether it is a VPN.
+fn refuse_other_kinds(link: &LinkName, any_link: bool, links: &[(String, bool)]) -> Result<(), HelperError> {
+    let is_other = links.iter().any(|(name, is_vpn)| name == link.as_str() && !is_vpn);
+    if any_link || !is_other {
+        return Ok(());
+    }
+    Err(HelperError::Refused(ErrorKind::NotVpnLink.because(format!("`{link}` is no VPN link"))))
 }
 
 /// Reports what the transfers have proved. If they still hang, it restores the former state.
@@ -102,14 +113,14 @@ async fn end(
     how: How,
     changed: bool,
     proof: &Proof,
-) -> Result<Exit, Failure> {
+) -> Result<(), Failure> {
     let Proof::NotProven { why } = proof else {
         super::print_lines(&[sentence(proof)])?;
         if how.json {
             let status = helper.status().await.ok().as_ref().map(describe::json);
             print_json(&json!({ "changed": changed, "status": status, "proof": proof }))?;
         }
-        return Ok(Exit::Done);
+        return Ok(());
     };
     let left = restore(helper, restoring_change(before, target, any_link), how.asking()).await;
     if how.json {
@@ -256,6 +267,17 @@ mod tests {
         assert!(!is_in_force(&status, &wg0, options(1280, true)));
         assert!(!is_in_force(&status, &wg0, options(1300, false)), "it is not to be kept any more");
         assert!(!is_in_force(&status, &Target::Auto, options(1300, true)));
+    }
+
+    #[test]
+    fn a_link_that_is_no_vpn_is_refused_unless_any_link_is_asked_for() {
+        let links = [("eth0", false), ("wg0", true)].map(|(name, is_vpn)| (name.to_owned(), is_vpn));
+        let refused = |link, any_link| refuse_other_kinds(&LinkName::parse(link).unwrap(), any_link, &links).err();
+        let error = refused("eth0", false).unwrap();
+        assert_eq!((error.to_string().as_str(), error.exit()), ("`eth0` is no VPN link (NotVpnLink)", Exit::NotVpn));
+        assert!(refused("eth0", true).is_none());
+        assert!(refused("wg0", false).is_none());
+        assert!(refused("wg1", false).is_none(), "it may appear, and the helper looks at its kind then");
     }
 
     fn egress(link: &str, info_kind: &str) -> Egress {

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use airpods_dbus::doubles::clamp_status;
-use airpods_dbus::{ClampOptions, LinkName, PathMtu, Unclampable};
+use airpods_dbus::{ClampOptions, LinkName, PathMtu};
 
 use super::*;
 
@@ -149,12 +149,42 @@ fn refused_rules_are_reported_with_the_cause_and_not_attributed() {
 
 #[test]
 fn a_link_that_cannot_be_clamped_is_reported_by_the_status_and_by_auto() {
-    let mut reported = with(true, Vec::new());
-    reported.unclampable =
-        vec![Unclampable { link: "wg*".to_owned(), reason: "its name ends in an asterisk".to_owned() }];
-    let line = "warning: `wg*` cannot be clamped: its name ends in an asterisk".to_owned();
-    assert!(status(&reported).contains(&line) && outcome(&on(Target::Auto), true, &reported).contains(&line));
+    let unclampable =
+        |link: &str| Unclampable { link: link.to_owned(), reason: "its name ends in an asterisk".to_owned() };
+    let mut reported = with(true, vec![clamp("wg0", ClampState::Active, Origin::Auto)]);
+    reported.unclampable = vec![unclampable("wg*")];
+    let warning = "warning: `wg*` cannot be clamped: its name ends in an asterisk";
+    assert!(status(&reported).iter().any(|line| line == warning));
+    let but = "every VPN link but `wg*` is clamped, now and whenever one appears: its name ends in an asterisk";
+    let clamped = "  `wg0` is clamped to the route MTU (currently 1380)";
+    assert_eq!(outcome(&on(Target::Auto), true, &reported), [but, clamped]);
     assert_eq!(json(&reported)["unclampable"][0]["reason"], "its name ends in an asterisk");
+    reported.unclampable.push(unclampable("x*"));
+    let lines = outcome(&on(Target::Auto), false, &reported);
+    assert_eq!(lines[0], "every VPN link but `wg*`, `x*` is clamped already, now and whenever one appears");
+    assert_eq!(lines[2..], [warning, &warning.replace("wg*", "x*")]);
+}
+
+#[test]
+fn a_clamp_that_was_asked_for_and_is_not_in_force_is_no_success() {
+    let refused = with(true, vec![clamp("wg0", ClampState::Refused, Origin::Auto)]);
+    let named = with(false, vec![clamp("wg0", ClampState::Refused, Origin::Named)]);
+    let mut unclampable = with(true, vec![clamp("wg0", ClampState::Active, Origin::Auto)]);
+    unclampable.unclampable = vec![Unclampable { link: "wg*".to_owned(), reason: "x".to_owned() }];
+    let waiting = with(false, vec![clamp("wg0", ClampState::Waiting, Origin::Named)]);
+    for (change, status, is_short) in [
+        (on(Target::Auto), &refused, true),
+        (on(Target::Auto), &unclampable, true),
+        (on(Target::Auto), &named, false),
+        (on(Target::Auto), &waiting, false),
+        (on(link("wg0")), &named, true),
+        (on(link("wg0")), &unclampable, false),
+        (on(link("wg0")), &waiting, false),
+        (Change::Off(Target::Auto), &unclampable, false),
+        (Change::Reset, &refused, false),
+    ] {
+        assert_eq!(is_short_of(&change, status), is_short, "{change:?} {status:?}");
+    }
 }
 
 #[test]
