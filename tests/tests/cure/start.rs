@@ -121,10 +121,12 @@ fn with_measure_false_a_start_sends_nothing_and_reports_the_path_as_unknown() {
 }
 
 #[test]
-fn on_a_good_path_a_start_reports_the_measurement_and_offers_nothing() {
+fn on_a_good_path_a_start_offers_nothing_and_reports_the_measurement_only_with_verbose() {
     let host = stocked(Rules::default());
-    let output = host.succeed("start");
+    let is_reported = |words: &str| host.succeed(words).err.contains("no clamp is needed (measured");
+    let output = host.succeed("start --verbose");
     assert!(output.err.contains("no clamp is needed (measured just now: fine)"), "{}", output.err);
+    assert!(is_reported("start --dry-run --verbose") && !is_reported("start --dry-run"));
     assert_eq!(finding(&host, "not-measured"), None);
 }
 

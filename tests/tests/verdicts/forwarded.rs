@@ -105,7 +105,7 @@ fn a_first_start_sees_the_clamp_of_another_program_and_offers_none() {
         for rule in rules {
             world.sandbox().sh(&format!("nft '{rule}'")).unwrap();
         }
-        let output = client::run(&root, "start --no-wait").unwrap();
+        let output = client::run(&root, "start --no-wait --verbose").unwrap();
         assert_eq!(output.code, 0, "{}", output.err);
         assert!(output.err.contains(told) && !output.err.contains(untold), "{}", output.err);
     }

@@ -72,6 +72,8 @@ pub(super) struct Clamp<'a> {
     pub(super) consent: Consent,
     /// The result of a measurement in this network.
     pub(super) known: Option<Known>,
+    /// Also print the note that all is well.
+    pub(super) verbose: bool,
 }
 
 impl Clamp<'_> {
@@ -80,6 +82,12 @@ impl Clamp<'_> {
             MssClamp::Off => Advice::Nothing,
             MssClamp::Auto | MssClamp::Require => Advice::of(self.facts, self.launches, self.known.as_ref()),
         }
+    }
+
+    /// The note to print if no question is asked. A measurement without a fault is reported only
+    /// with `--verbose`.
+    fn notes(&self, advice: &Advice) -> Vec<String> {
+        advice.note().filter(|_| self.verbose || !advice.is_well()).into_iter().collect()
     }
 
     /// The same with the present result of the measurement.
@@ -113,7 +121,7 @@ impl Clamp<'_> {
                     format!("would {would} `{}` if it is not clamped yet", narrow.egress.link),
                 ])
             }
-            other => print_lines(&other.note().into_iter().collect::<Vec<_>>()),
+            other => print_lines(&self.notes(&other)),
         }
     }
 
@@ -131,7 +139,7 @@ impl Clamp<'_> {
             (Advice::Clamp(narrow), MssClamp::Require) => require(&narrow, interrupt).await,
             (Advice::Clamp(narrow), _) => self.offer(&narrow, interrupt).await,
             (Advice::Unknown, MssClamp::Require) => Err(Unmet::Unknown.into()),
-            (other, _) if work => print_unchanged(&other.note().into_iter().collect::<Vec<_>>()),
+            (other, _) if work => print_unchanged(&self.notes(&other)),
             _ => Ok(Settled::Unchanged),
         }
     }

@@ -92,7 +92,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let policy = loaded.config.runtime.network.mss_clamp;
     let stale_clamp = execute::interruptible(interrupt.as_mut(), measuring.stale_clamp()).await?;
     clamp::print_stale_clamp(stale_clamp.as_ref())?;
-    let clamp = Clamp { policy, facts: &facts, launches: &launches, consent, known: None };
+    let verbose = context.is_verbose(cli);
+    let clamp = Clamp { policy, facts: &facts, launches: &launches, consent, known: None, verbose };
     if args.dry_run {
         clamp.with_measurement(measuring.end(interrupt.as_mut()).await?).preview()?;
         print::plan(&plan, args.json)?;
@@ -116,7 +117,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let kept = context.kept_secrets(&loaded, plan.secret_sources(), &secrets);
     plan.give_secrets(&kept.or_else(|error| offer.settled().before(error))?);
     print::size(&plan)?;
-    let (pace, verbose) = (pace(&args, cli), context.is_verbose(cli));
+    let pace = pace(&args, cli);
     let outcome = execute::execute_with_progress(podman, &plan, &pace, verbose, &offer, interrupt.as_mut()).await;
     let mut outcome = outcome.or_else(|aborted| offer.settled().before(aborted.into()))?;
     let took = begin.elapsed();

@@ -99,6 +99,15 @@ impl Advice {
         }
     }
 
+    /// Whether a measurement shows that no clamp is needed, so that the note only reassures.
+    pub(super) fn is_well(&self) -> bool {
+        match self {
+            Self::Works(..) => true,
+            Self::HostSockets(_, known) => known.as_ref().is_some_and(|known| known.remedy == Remedy::Nothing),
+            Self::Nothing | Self::Clamp(_) | Self::Faulty { .. } | Self::Unknown => false,
+        }
+    }
+
     /// The note to print if no question is asked.
     pub(super) fn note(&self) -> Option<String> {
         match self {

@@ -167,6 +167,7 @@ fn a_measurement_from_the_network_counts_and_one_of_the_host_is_only_inferred_fr
     let note = advice.note().unwrap();
     assert!(matches!(advice, Advice::Works(..)) && note.contains("nothing hangs behind `wg0`"), "{note}");
     assert!(note.contains("(clamped, 2 minutes ago)"), "{note}");
+    assert!(advice.is_well());
     let of_host = offered(&behind_wg0(1380), &[], &known(Remedy::Nothing, Code::Fine, false));
     assert!(of_host.problem().contains("may hang (inferred"), "{}", of_host.problem());
     let seen = offered(&behind_wg0(1380), &[], &known(Remedy::Route, Code::MtuBlackHole, true));
@@ -176,13 +177,15 @@ fn a_measurement_from_the_network_counts_and_one_of_the_host_is_only_inferred_fr
 #[test]
 fn advice_for_host_sockets_names_the_measurement() {
     let rootless = Facts { rootless: Some(RootlessBackend::Pasta), ..behind_wg0(1380) };
-    for (remedy, verdict, words) in [
-        (Remedy::Nothing, Code::Fine, "no clamp is needed (measured 2 minutes ago: fine)"),
-        (Remedy::OtherFault, Code::BigHello, "something is wrong (big-hello): `airpods net check`"),
+    for (remedy, verdict, is_well, words) in [
+        (Remedy::Nothing, Code::Fine, true, "no clamp is needed (measured 2 minutes ago: fine)"),
+        (Remedy::OtherFault, Code::BigHello, false, "something is wrong (big-hello): `airpods net check`"),
     ] {
-        let note = Advice::of(&rootless, &launches(&[]), Some(&known(remedy, verdict, false))).note().unwrap();
-        assert!(note.contains(words), "{note}");
+        let advice = Advice::of(&rootless, &launches(&[]), Some(&known(remedy, verdict, false)));
+        assert!(advice.note().unwrap().contains(words), "{advice:?}");
+        assert_eq!(advice.is_well(), is_well, "{advice:?}");
     }
+    assert!(!Advice::of(&rootless, &launches(&[]), None).is_well(), "nothing was measured");
 }
 
 #[test]
