@@ -28,7 +28,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 NO_ROOT := $(if $(filter 0,$(shell id -u)),setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all)
 RUNNER  := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER
 
-.PHONY: help check test test-full build programs lab demo picture bench fuzz mutants lint audit install install-client install-helper deb clean probe writable docs rpm deb-src release
+.PHONY: help check test test-full build programs lab demo picture bench fuzz mutants lint audit install install-client install-helper deb clean probe writable-client writable-helper docs rpm deb-src release
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -166,8 +166,7 @@ probe: setup-build ## builds the static program of the laboratory's images
 
 # On an image-based system /usr is read-only. D-Bus and polkit read some files nowhere else, so
 # nothing is installed there at all.
-writable:
-	@for folder in $(PREFIX) $(ZSHDIR) $(SYSTEM)/share $(SYSTEM)/lib; do \
+writable = @for folder in $(1); do \
 		there="$(DESTDIR)$$folder"; \
 		until [ -e "$$there" ]; do there=$$(dirname "$$there"); done; \
 		[ -w "$$there" ] || { \
@@ -177,13 +176,25 @@ writable:
 		}; \
 	done
 
+writable-client:
+	$(call writable,$(PREFIX) $(ZSHDIR))
+
+writable-helper:
+	$(call writable,$(LIBEXECDIR) $(PREFIX) $(SYSTEM)/share $(SYSTEM)/lib)
+
 # The programs and their documents go where PREFIX says. The rest goes where D-Bus, polkit and
 # systemd look, which no other prefix is for all three, and names the programs where they are. The
 # unit that restores is enabled by its preset, at once where systemd runs this system; a package
 # leaves that to its own scripts.
-install: writable install-client install-helper ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and their documents, ZSHDIR=)
+install: install-client install-helper ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and their documents, ZSHDIR=)
 
-install-client: ## installs the command `airpods` alone: everything but the clamp works without the helper
+# Neither part is installed unless both can be.
+ifneq ($(filter install,$(MAKECMDGOALS)),)
+install-client: writable-helper
+install-helper: writable-client
+endif
+
+install-client: writable-client ## installs the command `airpods` alone: everything but the clamp works without the helper
 	install -Dm755 -t '$(DESTDIR)$(PREFIX)/bin' target/release/programs/airpods
 	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/man/man1' target/manual/*.1
 	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/man/man5' target/manual/*.5
@@ -196,7 +207,7 @@ install-client: ## installs the command `airpods` alone: everything but the clam
 	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/airpods/schemas' docs/schemas/*.json
 	install -Dm644 -t '$(DESTDIR)$(PREFIX)/share/licenses/airpods' LICENSE-*
 
-install-helper: ## installs the helper alone, for busctl and whoever else calls it
+install-helper: writable-helper ## installs the helper alone, for busctl and whoever else calls it
 	install -Dm755 -t '$(DESTDIR)$(LIBEXECDIR)' target/release/programs/airpods-helper
 	install -Dm644 -t '$(DESTDIR)$(SYSTEM)/share/dbus-1/system.d' dbus/org.airpods.Helper1.conf
 	install -Dm644 -t '$(DESTDIR)$(SYSTEM)/share/dbus-1/system-services' dbus/org.airpods.Helper1.service

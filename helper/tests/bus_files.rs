@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use airpods_dbus::names;
 use airpods_helper::authority::Action;
 use airpods_helper::state::{FILE, StateDirs};
 use airpods_lab::Program;
+use nix::unistd::{AccessFlags, access};
 use roxmltree::{Document, Node, ParsingOptions};
 
 fn path(file: &str) -> PathBuf {
@@ -189,8 +190,8 @@ fn persistent_clamps_are_there_before_the_network_without_an_ordering_cycle() {
     assert!(given_up_in_a_boot(&waiting).contains("ordering cycle"));
 }
 
-#[test]
-fn installed_files_name_existing_programs_and_are_restored_at_boot() {
+/// A checkout in which everything is built that `make install` installs. Its files are empty.
+fn built() -> tempfile::TempDir {
     let folder = tempfile::TempDir::new().unwrap();
     let built = folder.path().join("target/release/programs");
     fs::create_dir_all(&built).unwrap();
@@ -212,6 +213,12 @@ fn installed_files_name_existing_programs_and_are_restored_at_boot() {
     for name in ["dbus", "polkit", "docs", "helper", "README.md", "LICENSE-APACHE", "LICENSE-MIT"] {
         std::os::unix::fs::symlink(path(name), folder.path().join(name)).unwrap();
     }
+    folder
+}
+
+#[test]
+fn installed_files_name_existing_programs_and_are_restored_at_boot() {
+    let folder = built();
     for prefix in ["/usr", "/usr/local"] {
         let to = folder.path().join("to").join(&prefix[1..]);
         let installed = Command::new("make")
@@ -247,6 +254,49 @@ fn installed_files_name_existing_programs_and_are_restored_at_boot() {
         ] {
             assert!(to.join("usr").join(file).is_file(), "{file}");
         }
+    }
+}
+
+/// `make` without root's right to write everywhere.
+fn make_without_override(closed: &Path) -> Command {
+    if access(closed, AccessFlags::W_OK).is_err() {
+        return Command::new("make");
+    }
+    let mut make = Command::new("setpriv");
+    make.args(["--bounding-set=-dac_override", "--inh-caps=-dac_override", "make"]);
+    make
+}
+
+#[test]
+fn where_a_folder_cannot_be_written_nothing_is_installed_at_all() {
+    let folder = built();
+    for (target, closed) in [
+        ("install", "usr/libexec"),
+        ("install", "usr/lib"),
+        ("install", "zsh"),
+        ("install-helper", "usr/libexec"),
+        ("install-helper", "usr/share"),
+        ("install-client", "usr"),
+        ("install-client", "zsh"),
+    ] {
+        let to = tempfile::TempDir::new().unwrap();
+        let root = to.path().display();
+        let closed = to.path().join(closed);
+        fs::create_dir_all(&closed).unwrap();
+        fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o555)).unwrap();
+        let refused = make_without_override(&closed)
+            .args(["--jobs", "--file"])
+            .arg(path("Makefile"))
+            .args([target, &format!("DESTDIR={root}"), "ZSHDIR=/zsh"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success(), "{target} {}", closed.display());
+        let cause = format!("make install: {} cannot be written, so nothing was installed\n", closed.display());
+        assert!(said.contains(&cause) && said.contains("hint: be root"), "{target} {}: {said}", closed.display());
+        let files = Command::new("find").arg(to.path()).args(["-type", "f"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&files.stdout), "", "{target} {}", closed.display());
     }
 }
 
