@@ -225,10 +225,8 @@ impl Places {
     /// As [`Self::host_path`], for a file that the configuration names. Without `./` it lies beside
     /// the configuration, too, as in compose.
     pub(super) fn beside_file(&self, text: &str) -> Option<Result<PathBuf, &'static str>> {
-        if text.is_empty() || text.starts_with(['/', '~', '$', '.']) {
-            return self.host_path(text);
-        }
-        self.host_path(&format!("./{text}"))
+        let is_elsewhere = text.is_empty() || text.starts_with(['~', '$']);
+        self.host_path(text).or_else(|| self.host_path(&format!("./{text}")).filter(|_| !is_elsewhere))
     }
 
     /// The path of something on the host: absolute, below the home folder (`~/`, `$HOME/`), or

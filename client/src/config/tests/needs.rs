@@ -11,6 +11,7 @@ fn with(file: &str, variables: &[(&str, &str)]) -> Result<Loaded, ConfigError> {
         variables: variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         read: |path| match path.to_str() {
             Some("/home/alice/.config/airpods/keys.env") => Ok("KEY=abc\nURL=http://x\n".to_owned()),
+            Some("/home/alice/.config/airpods/.env") => Ok("KEY=def\n".to_owned()),
             _ => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
         },
         ..Places::default()
@@ -56,6 +57,13 @@ fn variables_come_from_the_environment_and_from_files() {
     let mine = &config.services["mine"];
     assert_eq!((mine.env["A"].as_str(), mine.env["LITERAL"].as_str()), ("a-b", "${A} $HOME"));
     assert_eq!(mine.env_file[0].variables.len(), 2);
+    let hidden = with(&format!("{MINE}env_file = [\".env\", \"./.env\"]\n"), &[]).unwrap().config;
+    let path = |file: &EnvFile| file.path.display().to_string();
+    assert_eq!(
+        hidden.services["mine"].env_file.iter().map(path).collect::<Vec<_>>(),
+        ["/home/alice/.config/airpods/.env"; 2]
+    );
+    refused(&format!("{MINE}env_file = \"~other/.env\"\n"), "`~other/.env` is not a path");
     refused(&format!("{MINE}env.A = \"${{NONE}}\"\n"), "`services.mine.env.A`: the variable `NONE` is not set");
     refused(
         &format!("{MINE}env_file = [\"other.env\"]\n"),
