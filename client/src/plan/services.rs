@@ -138,10 +138,11 @@ fn is_left_over(config: &Config, container: &Container) -> bool {
 }
 
 /// The services that this one uses, with the condition that each must meet. They are those in
-/// `depends_on`, and those whose name on the network is a host in its environment.
+/// `depends_on`, and those whose name on the network is a host in its environment. A user or a
+/// database may have the name of a service, so one that depends on this one is none of the latter.
 pub(super) fn uses(config: &Config, name: &ServiceName, service: &Service) -> BTreeMap<String, Condition> {
     let hosts: BTreeSet<&str> = service.env.values().flat_map(|value| hosts(value)).collect();
-    let others = config.enabled().filter(|(other, _)| *other != name);
+    let others = config.enabled().filter(|(other_name, other)| *other_name != name && !depends(config, other, name));
     let by_name = others
         .filter(|(other_name, other)| {
             let container = other.container.to_string();
@@ -151,6 +152,21 @@ pub(super) fn uses(config: &Config, name: &ServiceName, service: &Service) -> BT
         .map(|(other, _)| (other.to_string(), Condition::Started));
     let configured = service.depends_on.iter().map(|(other, condition)| (other.to_string(), *condition));
     by_name.chain(configured).collect()
+}
+
+/// Whether a service depends on another by `depends_on`, directly or through others.
+fn depends(config: &Config, service: &Service, on: &ServiceName) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut next: Vec<&ServiceName> = service.depends_on.keys().collect();
+    while let Some(name) = next.pop() {
+        if name == on {
+            return true;
+        }
+        if seen.insert(name) {
+            next.extend(config.services.get(name).into_iter().flat_map(|service| service.depends_on.keys()));
+        }
+    }
+    false
 }
 
 /// The possible hosts in a variable's value: those of its URLs, and the whole value without its

@@ -2,6 +2,7 @@
 //! and a second start has nothing to do.
 
 use super::*;
+use crate::config::Condition;
 use crate::podman::Networking;
 
 /// The name of the need, the services' tables, and text of the plan that shows it.
@@ -238,6 +239,17 @@ async fn a_required_image_that_is_missing_is_reported_before_the_first_step() {
     let podman = Simulated::new(NEW, World::default());
     let missing = plan(&podman, &format!("{ALONE}{MODEL}pull = \"never\"\n"), &[]).await.unwrap_err();
     assert_eq!(missing.to_string(), "`services.model.image`: there is no image named `docker.io/lab/model:1`");
+}
+
+#[test]
+fn a_name_in_the_environment_does_not_turn_a_dependency_round() {
+    let web = "[services.web]\nimage = \"localhost/web\"\ndepends_on = { db = \"healthy\" }\n";
+    let db = "[services.db]\nimage = \"localhost/db\"\nenv = { POSTGRES_DB = \"web\", PEER = \"job\" }\nhealth.command = \"true\"\n";
+    let job = "[services.job]\nimage = \"localhost/job\"\n";
+    let desired = desired(&format!("{ALONE}{web}{db}{job}"), &[], NEW);
+    let uses = |name: &str| desired.launches.iter().find(|launch| launch.service == name).unwrap().uses.clone();
+    assert_eq!(uses("web"), [("db".to_owned(), Condition::Healthy)].into());
+    assert_eq!(uses("db"), [("job".to_owned(), Condition::Started)].into());
 }
 
 #[test]
