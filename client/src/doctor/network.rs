@@ -129,9 +129,10 @@ fn conflict(conflict: &Conflict) -> Finding {
             let cure = format!("airpods config set runtime.network_name {other}");
             Finding::note(Code::NetworkDiffers, cause, cure)
         }
-        Conflict::PathMissing { .. } | Conflict::NoFolder { .. } | Conflict::DeviceMissing { .. } => {
-            Finding::broken(Code::PathMissing, cause, "airpods config edit")
-        }
+        Conflict::PathMissing { .. }
+        | Conflict::NoFolder { .. }
+        | Conflict::DeviceMissing { .. }
+        | Conflict::GpuMissing { .. } => Finding::broken(Code::PathMissing, cause, "airpods config edit"),
         Conflict::PortHeld { .. } => Finding::broken(Code::PortInUse, cause, "airpods config edit"),
     }
 }

@@ -210,7 +210,23 @@ impl Writer<'_> {
         }
         self.hosts(group, &mut spec);
         self.warn_of_order(group);
+        self.warn_of_containers(group);
         spec
+    }
+
+    /// Warns about containers with names of their own: Kubernetes names a pod, and podman adds the
+    /// name of the service to it.
+    fn warn_of_containers(&mut self, group: &Group<'_>) {
+        let is_named = |launch: &&&Launch| launch.container.name != format!("{}-0", launch.service);
+        for launch in group.launches.iter().filter(is_named) {
+            self.warnings.push(format!(
+                "`services.{}.container`: `podman kube play` calls it `{}-{}` instead of `{}`",
+                launch.service,
+                group.name,
+                label(&launch.service),
+                launch.container.name
+            ));
+        }
     }
 
     /// Warns that pods do not wait for each other: Kubernetes starts them concurrently.

@@ -75,6 +75,13 @@ pub fn warnings(config: &Config) -> Vec<String> {
     found_at_start.then(|| auto.to_owned()).into_iter().collect()
 }
 
+/// Warnings about the GPUs that a service names and this machine lacks.
+fn missing_gpus(launch: &Launch) -> impl Iterator<Item = String> {
+    launch.missing_gpus.iter().map(|gpu| {
+        format!("`services.{}.gpu.device`: this host has no GPU `{gpu}`, so the export has none", launch.service)
+    })
+}
+
 /// The ports of a container, with the host ports that lead to them.
 fn ports(launch: &Launch, endpoint: Option<&Endpoint>) -> Vec<PublishedPort> {
     let of_host = launch.host_ports.iter();

@@ -8,7 +8,7 @@ mod unit;
 
 use std::time::Duration;
 
-use super::{Export, ExportSet, File, is_success};
+use super::{Export, ExportSet, File, is_success, missing_gpus};
 use crate::config::Pull;
 use crate::health::{HealthCheck, HttpCheck};
 use crate::plan::{Launch, is_own_label, ordered};
@@ -43,7 +43,7 @@ pub fn export(set: &ExportSet<'_>) -> Export {
         let name = unit_name(&launch.service);
         export.add(format!("{name}.container"), container(set, launch));
         secrets(set, launch, &mut export);
-        export.warnings.extend(unexpressed(launch));
+        export.warnings.extend(unexpressed(launch).into_iter().chain(missing_gpus(launch)));
     }
     export
 }

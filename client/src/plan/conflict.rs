@@ -88,6 +88,15 @@ pub enum Conflict {
         device: String,
     },
 
+    /// A service names a GPU that this machine lacks.
+    #[error("`services.{service}.gpu.device`: this host has no GPU `{gpu}`")]
+    GpuMissing {
+        /// The service.
+        service: String,
+        /// The GPU's number or id.
+        gpu: String,
+    },
+
     /// A running container holds a port.
     #[error("`services.{service}.ports`: port {port} is in use by the container `{holder}`")]
     PortHeld {
@@ -188,6 +197,11 @@ impl Report for Conflict {
             Self::NoFolder { service, .. } => format!("set another `source` in `services.{service}.volumes`"),
             Self::DeviceMissing { .. } => {
                 "load its driver, or set `runtime.gpu_device_flag` or the service's devices otherwise".to_owned()
+            }
+            Self::GpuMissing { service, .. } => {
+                format!(
+                    "name another one, or run it without: `airpods config set services.{service}.gpu.force_cpu true`"
+                )
             }
             Self::PortHeld { holder, service, .. } => {
                 format!("set another `host` in `services.{service}.ports`, or stop `{holder}` if it is yours")

@@ -43,6 +43,8 @@ pub struct Launch {
     pub oneshot: bool,
     /// When its image is pulled.
     pub pull: Pull,
+    /// The GPUs that it names and this machine lacks.
+    pub missing_gpus: Vec<String>,
     /// The services that it uses. It starts after each of them meets the condition.
     pub uses: BTreeMap<String, Condition>,
 }
@@ -232,7 +234,7 @@ fn launch(
             Networking::Own(endpoints.get(&own).cloned().unwrap_or_else(bare))
         }
     };
-    let gpu = gpu(config, service, host_context);
+    let (gpu, missing_gpus) = gpu(config, service, host_context);
     let env_file = service.env_file.iter().flat_map(|file| file.variables.iter().cloned());
     let health = HealthCheck::of(config, service);
     let mut container = ContainerSpec {
@@ -278,6 +280,7 @@ fn launch(
         health_times: HealthTiming::of(service),
         oneshot: service.oneshot,
         pull: service.pull,
+        missing_gpus,
         uses: services::uses(config, name, service),
     }
 }
@@ -288,26 +291,31 @@ fn secret_env(service: &Service) -> BTreeMap<String, SecretSource> {
     of_webui.into_iter().chain(service.secret_env.clone()).collect()
 }
 
-/// The GPU devices of a service: its own choice, or the global one.
-fn gpu(config: &Config, service: &Service, host_context: &HostContext) -> Vec<String> {
+/// The GPU devices of a service (its own choice, or the global one), and the GPUs that it names and
+/// this machine lacks.
+fn gpu(config: &Config, service: &Service, host_context: &HostContext) -> (Vec<String>, Vec<String>) {
     if !service.gpu.wanted() || host_context.force_cpu {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     }
     let of_all = [config.runtime.gpu_device_flag.clone()];
     let chosen = if service.gpu.device.is_empty() { &of_all[..] } else { &service.gpu.device };
-    let mut devices = Vec::new();
+    let (mut devices, mut missing) = (Vec::new(), Vec::new());
     for device in chosen {
         add(
             &mut devices,
             match device {
                 GpuDevice::None => Vec::new(),
                 GpuDevice::Auto => host_context.gpu.all(),
-                GpuDevice::One(id) => host_context.gpu.one(id),
+                GpuDevice::One(id) => {
+                    let found = host_context.gpu.one(id);
+                    missing.extend(found.is_empty().then(|| id.clone()));
+                    found
+                }
                 GpuDevice::Device(device) => vec![device.clone()],
             },
         );
     }
-    devices
+    (devices, missing)
 }
 
 /// The options that are passed to podman unchanged. In rootless podman a container with a GPU keeps

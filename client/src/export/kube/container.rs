@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{SECRET, Writer, label, of_path};
 use crate::config::Pull;
-use crate::export::{is_success, ports};
+use crate::export::{is_success, missing_gpus, ports};
 use crate::health::HealthCheck;
 use crate::plan::Launch;
 use crate::podman::{ContainerOption, ContainerSpec, Endpoint, Mount, Options, Relabel, SecretSource};
@@ -81,17 +81,20 @@ impl Writer<'_> {
         let mut all = Map::new();
         all.extend(limits.memory.map(|bytes| ("memory".to_owned(), memory(bytes).into())));
         all.extend(limits.cpus.map(|cpus| ("cpu".to_owned(), cpus.to_string().into())));
-        for device in launch.container.gpu.iter().chain(&launch.container.devices) {
+        let gpus = launch.container.gpu.iter().map(|device| ("gpu", device));
+        for (key, device) in gpus.chain(launch.container.devices.iter().map(|device| ("devices", device))) {
+            let place = format!("services.{}.{key}", launch.service);
             if let Some((class, _)) = device.split_once('=').filter(|(class, _)| !class.starts_with('/')) {
                 all.insert(class.to_owned(), "1".into());
                 self.warnings.push(format!(
-                    "`{}` gets one `{class}` from a cluster's device plugin; `podman kube play` gives it none",
-                    launch.service
+                    "`{place}`: a cluster's device plugin gives one `{class}`, whichever is free, for `{device}`; \
+                     `podman kube play` gives none"
                 ));
             } else {
-                self.warnings.push(format!("`{}` does not get the device `{device}`", launch.service));
+                self.warnings.push(format!("`{place}`: there is no device `{device}` in the pod"));
             }
         }
+        self.warnings.extend(missing_gpus(launch));
         all
     }
 

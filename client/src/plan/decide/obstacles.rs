@@ -166,6 +166,9 @@ impl Builder<'_> {
         let launches = || self.launches.iter().filter(|launch| !self.runs_as_wanted(launch));
         launches().try_for_each(|launch| self.find_conflicts_of_mounts(launch))?;
         launches().try_for_each(|launch| {
+            if let Some(gpu) = launch.missing_gpus.first() {
+                return Err(Conflict::GpuMissing { service: launch.service.clone(), gpu: gpu.clone() });
+            }
             match launch.container.device_paths().find(|device| !is_there(self.kind(device))) {
                 Some(device) => {
                     let device = device.display().to_string();

@@ -62,3 +62,16 @@ async fn a_missing_device_is_reported_before_any_change() {
     let message = decide(&desired, &observed, NetworkReset::Never).unwrap_err().to_string();
     assert!(message.contains("there is no device `/dev/kfd`"), "{message}");
 }
+
+#[tokio::test]
+async fn a_named_gpu_that_is_missing_is_reported_before_anything_is_made() {
+    let podman = podman(NEW);
+    for (key, told) in [("gpu.device = [0, 1]", Some("this host has no GPU `0`")), ("gpu.enabled = true", None)] {
+        let desired =
+            desired(&format!("{THREE}[services.other]\nimage = \"docker.io/lab/web:1\"\n{key}\n"), &["other"], NEW);
+        let observed = observed(&podman, &desired).await;
+        let conflict = decide(&desired, &observed, NetworkReset::Never).err().map(|conflict| conflict.to_string());
+        assert_eq!(conflict.is_some(), told.is_some(), "{conflict:?}");
+        assert!(conflict.is_none_or(|conflict| conflict.contains(told.unwrap())), "{key}");
+    }
+}
