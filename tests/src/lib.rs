@@ -15,7 +15,8 @@
 //! * [`polkit`]: a stand-in for polkitd;
 //! * [`documents`]: the schemas of what `airpods` prints with `--json`;
 //! * [`raw_bus`]: messages to a bus that no honest library writes;
-//! * [`Image`]: the container image that needs no registry.
+//! * [`Image`]: the container image that needs no registry;
+//! * [`stacks`]: configurations with the needs of public stacks.
 //!
 //! Everything vanishes when its value is dropped, even if the test is killed. `tests/README.md` has
 //! examples.
@@ -40,6 +41,7 @@ pub mod polkit;
 mod programs;
 pub mod raw_bus;
 pub mod sandbox;
+pub mod stacks;
 pub mod terminal;
 pub mod tunnel;
 mod wait;

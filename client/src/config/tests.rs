@@ -4,6 +4,7 @@
 
 mod earlier;
 mod needs;
+mod stacks;
 mod wrong;
 
 use std::ffi::OsString;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod stacks;
+
 use std::path::Path;
 
 use super::kube::Workload;

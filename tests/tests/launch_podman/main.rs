@@ -15,6 +15,7 @@ mod logs;
 mod meaning;
 mod names;
 mod podman_5;
+mod public_stacks;
 mod pulls;
 mod python;
 mod replacing;

@@ -11,7 +11,7 @@ use crate::host::{ALONE, Host, IMAGE, assert_no_process, service, signal};
 use crate::podman_5;
 
 /// The registry's address.
-const REGISTRY: &str = "127.0.0.1:5000";
+pub(crate) const REGISTRY: &str = "127.0.0.1:5000";
 
 /// The address of another registry, which refuses everyone.
 const CLOSED: &str = "127.0.0.1:5001";
@@ -35,7 +35,7 @@ const SLOWLY: &str = "nft 'table inet slow {
 }'";
 
 /// Starts a registry on the host; `more` goes into its configuration.
-fn registry(host: &Host, address: &str, more: &str) -> Background {
+pub(crate) fn registry(host: &Host, address: &str, more: &str) -> Background {
     let name = address.replace(':', "-");
     let storage = format!("storage: {{ filesystem: {{ rootdirectory: /run/registry-{name} }} }}");
     let config = format!("version: 0.1\n{storage}\nhttp: {{ addr: \"{address}\" }}\n{more}\n");

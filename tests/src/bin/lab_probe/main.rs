@@ -12,6 +12,7 @@ mod dns;
 mod limits;
 mod reader;
 mod server;
+mod stand_in;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -81,10 +82,24 @@ enum Command {
     ReadTable { link: String },
     /// Sleeps so many seconds
     Sleep { seconds: u64 },
+    /// Stands for the program of a public image: it serves, whatever the words are
+    StandIn {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
 }
 
+/// The name of this program. Images have it under other names too, see [`stand_in`].
+const NAME: &str = "lab-probe";
+
 fn main() -> ExitCode {
-    match run(Arguments::parse().command) {
+    let words: Vec<String> = std::env::args().collect();
+    let called = words.first().map_or(NAME, String::as_str);
+    let outcome = match called.rsplit('/').next() {
+        Some(NAME) | None => run(Arguments::parse().command),
+        Some(_) => stand_in::run(&words),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -122,6 +137,7 @@ fn run(command: Command) -> Result<()> {
             std::thread::sleep(Duration::from_secs(seconds));
             Ok(())
         }
+        Command::StandIn { words: _ } => stand_in::serve(),
     }
 }
 
