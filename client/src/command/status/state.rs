@@ -75,11 +75,14 @@ impl ServiceState {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::plan::tests::{NEW, THREE, config, podman, start};
+    use crate::podman::Podman;
 
     #[test]
     fn a_state_has_one_word_and_is_wanted_failed_or_waiting_for_a_start() {
-        use ContainerState::{Created, Exited, Paused, Running, Stopping};
+        use ContainerState::{Created, Exited, Lost, Paused, Removing, Running, Stopping, Unknown};
         use End::{Failed, OutOfMemory, Stopped};
         let (wanted, failed, waiting) = ((true, false), (false, true), (false, false));
         let cases = [
@@ -96,10 +99,43 @@ mod tests {
             (Some(Exited(143)), Some(Stopped), true, "stopped", waiting),
             (Some(Paused), None, false, "paused", failed),
             (Some(Stopping), None, false, "stopping", waiting),
+            (Some(Removing), None, false, "removing", waiting),
+            (Some(Lost), None, false, "lost", failed),
+            (Some(Unknown), None, false, "unknown", failed),
         ];
         for (container, end, oneshot, word, judged) in cases {
             let state = ServiceState { container, end, oneshot };
             assert_eq!((state.word(), (state.is_as_wanted(), state.has_failed())), (word, judged), "{state:?}");
         }
+    }
+
+    #[test]
+    fn only_a_container_that_ended_has_an_exit_code() {
+        use ContainerState::{Created, Exited, Lost, Paused, Removing, Running, Stopping, Unknown};
+        let code = |container| ServiceState { container, ..ServiceState::default() }.exit_code();
+        assert_eq!([0, 3, 137].map(|ended| code(Some(Exited(ended)))), [0, 3, 137].map(Some));
+        for state in [Created, Running, Paused, Stopping, Removing, Lost, Unknown] {
+            assert_eq!(code(Some(state)), None, "{state:?}");
+        }
+        assert_eq!(code(None), None);
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_not_configured_has_the_state_and_the_end_of_its_container() {
+        let podman = podman(NEW);
+        start(&podman, THREE, &["web"]).await;
+        let once = config(&THREE.replace("[services.web]", "[services.web]\noneshot = true"));
+        let (_, service) = once.services.iter().find(|(name, _)| name.as_str() == "web").unwrap();
+        for (code, end) in [(0, End::Stopped), (3, End::Failed), (137, End::Stopped)] {
+            podman.end("web-0", code);
+            let containers = podman.containers().await.unwrap();
+            let web = containers.iter().find(|container| container.name == "web-0");
+            let expected =
+                ServiceState { container: Some(ContainerState::Exited(code)), end: Some(end), oneshot: false };
+            assert_eq!(ServiceState::of(&podman, None, web).await, expected);
+            let configured = ServiceState { oneshot: true, ..expected };
+            assert_eq!(ServiceState::of(&podman, Some(service), web).await, configured);
+        }
+        assert_eq!(ServiceState::of(&podman, None, None).await, ServiceState::default());
     }
 }
