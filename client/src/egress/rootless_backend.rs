@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::file::{self, Links, Owner};
 use crate::podman::Version;
 
 /// A program that opens sockets of the host for packets that leave a rootless network namespace.
@@ -34,7 +35,8 @@ impl RootlessBackend {
 
     fn running(runtime: &Path, proc: &Path) -> Option<Self> {
         PID_FILES.iter().find_map(|file| {
-            let pid: u32 = fs::read_to_string(runtime.join(file)).ok()?.trim().parse().ok()?;
+            let pid = file::read(&runtime.join(file), Links::Refused, Owner::Any).ok()?;
+            let pid: u32 = pid.trim().parse().ok()?;
             Self::of_program(fs::read_to_string(proc.join(pid.to_string()).join("comm")).ok()?.trim_end())
         })
     }

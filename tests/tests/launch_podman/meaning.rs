@@ -1,6 +1,8 @@
 //! Settings mean the same in any spelling; other users' files, sockets and locks are not trusted.
 
-use airpods_lab::{Background, Image, Place};
+use std::process::Stdio;
+
+use airpods_lab::{Background, CommandOutput, Image, Place};
 
 use crate::host::{ALONE, Host, IMAGE, service};
 
@@ -72,4 +74,43 @@ fn root_hands_no_secret_to_another_users_podman() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(stderr.contains("belongs to another user"), "{stderr}");
     assert_eq!(host.sandbox.sh("find /home/alice /run/user-alice -user root").unwrap(), "", "root left something");
+}
+
+/// The same with every command that needs no running service.
+#[test]
+fn root_with_another_users_environment_leaves_nothing_in_their_folders() {
+    let host = Host::bare("root");
+    host.configure(&format!("{ALONE}{}", service("one", 7001, "")));
+    let trap = "/etc/made-by-root";
+    host.sandbox
+        .sh(&format!(
+            "install -d -o alice -m 700 /run/user-alice; cd /run/user-alice
+            mkdir -p libpod/tmp; mkfifo libpod/tmp/rootless-netns-slirp4netns.pid
+            ln -s {trap} .airpods-net-check.lock; chown -hR alice: ."
+        ))
+        .unwrap();
+    for arguments in [
+        "net check --url https://192.0.2.53 --no-proof",
+        "net clamp status",
+        "doctor",
+        "status",
+        "config show",
+        "config init",
+        "start --dry-run",
+        "stop --yes",
+        "clean --all --dry-run",
+        "export quadlet",
+        "version",
+    ] {
+        let mut command = host.command(arguments);
+        command.env("XDG_RUNTIME_DIR", "/run/user-alice").env("HOME", "/home/alice");
+        command.env("XDG_CONFIG_HOME", "/home/alice/.config").env("XDG_STATE_HOME", "/home/alice/.local/state");
+        if arguments.starts_with("config") {
+            command.env_remove("AIRPODS_CONFIG");
+        }
+        let said = CommandOutput::of(command.stdin(Stdio::null())).unwrap();
+        let left = host.sandbox.sh("find /home/alice /run/user-alice -user root").unwrap();
+        assert_eq!(left, "", "airpods {arguments}: {said:?}");
+        assert!(!host.sandbox.path(trap).exists(), "airpods {arguments} followed a link: {said:?}");
+    }
 }
