@@ -86,14 +86,19 @@ fn stamp(path: &Path) -> Stamp {
     Some((data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
 }
 
-/// The first [`LONGEST_FILE`] bytes of a file; empty if it is missing or not a regular file.
+/// The lines that end within the first [`LONGEST_FILE`] bytes of a file; none if it is missing or
+/// not a regular file.
 fn beginning(path: &Path) -> String {
     let mut bytes = Vec::new();
     if std::fs::metadata(path).is_ok_and(|data| data.is_file())
         && let Ok(file) = File::open(path)
-        && file.take(LONGEST_FILE).read_to_end(&mut bytes).is_err()
+        && file.take(LONGEST_FILE + 1).read_to_end(&mut bytes).is_err()
     {
         bytes.clear();
+    }
+    if bytes.len() as u64 > LONGEST_FILE {
+        // The last line may go on behind the bound, and half a number is another number.
+        bytes.truncate(bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or_default());
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -153,6 +158,35 @@ mod tests {
         assert_eq!(person(subuid, 100_003), Person(1000));
         assert_eq!(person(subuid, u32::MAX), Person(1001));
         assert_eq!(person(subuid, 7), Person(7));
+    }
+
+    #[test]
+    fn the_first_4096_ranges_count_and_no_later_one() {
+        assert_eq!(MOST_RANGES, 4096);
+        let range = |number: usize| format!("1000:{}:1\n", 100_000 + number);
+        let subuid: String = (0..=MOST_RANGES).map(range).collect();
+        assert_eq!(person(&subuid, 104_095), Person(1000), "the 4096th range");
+        assert_eq!(person(&subuid, 104_096), Person(104_096), "the 4097th range");
+        let commented = subuid.replace('\n', "\n# no range\n");
+        assert_eq!(person(&commented, 104_095), Person(1000), "lines without a range do not count");
+    }
+
+    #[test]
+    fn the_first_mebibyte_counts_and_nothing_behind_it() {
+        let range = "1000:100000:65536";
+        let up_to = |length: u64| {
+            let comment = usize::try_from(length).unwrap() - range.len() - 1;
+            format!("{}\n{range}", "#".repeat(comment))
+        };
+        let (within, beyond) = (up_to(LONGEST_FILE), up_to(LONGEST_FILE + 1));
+        assert_eq!((within.len(), beyond.len()), (1_048_576, 1_048_577));
+        assert_eq!(person(&within, 165_535), Person(1000), "its last byte is the last one that is read");
+        assert_eq!(person(&within, 165_536), Person(165_536));
+        // A number whose end is not read would be another number.
+        assert_eq!(person(&beyond, 100_000), Person(100_000), "a line that is cut does not count");
+        assert_eq!(person(&format!("{range}\n{beyond}"), 165_535), Person(1000), "earlier lines do");
+        let more = format!("{within}\n1001:300000:10\n");
+        assert_eq!([165_535, 300_000].map(|uid| person(&more, uid)), [Person(1000), Person(300_000)]);
     }
 
     #[test]
