@@ -49,11 +49,17 @@ fn sent(message: Builder<'_>) -> Builder<'_> {
 
 /// A reader for an inbox that knows the caller.
 fn reader() -> Reader {
+    reader_and_bus().0
+}
+
+/// The same, and the bus's end of its socket.
+fn reader_and_bus() -> (Reader, UnixStream) {
     let runtime = SharedRuntime::current().unwrap();
-    let stream = AsyncIo::new(&runtime, UnixStream::pair().unwrap().0).unwrap();
+    let (ours, bus) = UnixStream::pair().unwrap();
+    let stream = AsyncIo::new(&runtime, ours).unwrap();
     let inbox = Arc::<Inbox>::default();
     inbox.callers.remember(&CALLER.try_into().unwrap(), ALICE);
-    Reader { stream: Stream(Arc::new(stream)), inbox, received: Received::new() }
+    (Reader { stream: Stream(Arc::new(stream)), inbox, received: Received::new() }, bus)
 }
 
 fn arrive(reader: &Reader, message: &Message) {
@@ -136,6 +142,43 @@ fn unsolicited_messages_take_no_slot_and_are_logged_up_to_a_limit() {
                 notes.len() < 100 && notes.iter().all(|note| note.sender.as_ref().is_some_and(|name| *name == CALLER))
             );
         }
+    });
+}
+
+#[test]
+fn a_call_without_a_sender_is_dropped_and_takes_no_place_and_the_next_message_is_read() {
+    let from_nobody = |member: &str, body: &str| {
+        let call = Message::method_call(names::OBJECT_PATH, member).interface(names::INTERFACE);
+        call.destination(names::BUS_NAME).build(&(body,)).unwrap().data().bytes().to_vec()
+    };
+    // The bus gives no connection such a name.
+    let named = |sender: &[u8; 4]| {
+        let call = sent(Message::method_call(names::OBJECT_PATH, "Reset")).build(&()).unwrap();
+        let mut bytes = call.data().bytes().to_vec();
+        let at = bytes.windows(4).position(|text| text == CALLER.as_bytes()).unwrap();
+        bytes[at..at + 4].copy_from_slice(sender);
+        bytes
+    };
+    let calls = [
+        (from_nobody("ClampOff", "wg0"), "the call has no sender"),
+        (from_nobody("Reset", ""), "the call has no sender"),
+        (from_nobody("ClampOn", &"x".repeat(LONGEST_CALL)), "the call has no sender"),
+        (named(b"root"), "its sender is no name"),
+    ];
+    let last = Message::signal("/a", BUS, "NameLost").sender(BUS).build(&("a.b",)).unwrap();
+    block_on(async {
+        let (mut reader, mut bus) = reader_and_bus();
+        for (bytes, _) in &calls {
+            bus.write_all(bytes).unwrap();
+        }
+        bus.write_all(last.data().bytes()).unwrap();
+        let read = reader.receive_message(1, &mut Vec::new(), &mut Vec::new()).await.unwrap();
+        assert_eq!(read.data().bytes(), last.data().bytes());
+        assert_eq!((reader.inbox.in_flight(), reader.inbox.refusals.turn().len()), (0, 0));
+        let waiting = reader.inbox.take().await;
+        assert!(waiting.arrivals.is_empty() && waiting.to_identify.is_empty());
+        let causes: Vec<_> = waiting.notes.iter().map(|note| (note.sender.as_ref(), note.cause)).collect();
+        assert_eq!(causes, calls.map(|(_, cause)| (None, cause)));
     });
 }
 
