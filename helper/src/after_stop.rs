@@ -10,11 +10,13 @@ use std::env;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use zbus::connection::Builder;
 use zbus::proxy::CacheProperties;
 use zbus::wire::OwnedObjectPath;
-use zbus::{Connection, Proxy};
+use zbus::{Address, Connection, Proxy};
 use zruntime::SharedRuntime;
 
+use crate::bus::bounded_socket;
 use crate::kernel::{Kernel, KernelError, Ruleset};
 use crate::log::{Line, Log};
 use crate::state::StateDirs;
@@ -74,7 +76,7 @@ pub fn run(
     }
     let job = zruntime::block_on(async {
         let deadline = Instant::now() + ANSWER_WITHIN;
-        runtime.timeout_at(deadline, job()).await.ok()?.ok()?
+        runtime.timeout_at(deadline, job(runtime)).await.ok()?.ok()?
     });
     match decide(job.as_deref(), result.as_deref(), exit_status.as_deref()) {
         TableDecision::Keep(cause) => log.write(Line::info("table-kept").with("cause", cause)),
@@ -97,8 +99,9 @@ fn remove(kernel: &mut dyn Kernel, state_dirs: &StateDirs, log: &Log, cause: &st
 }
 
 /// Asks systemd over the system bus for the type of the unit's job. Reading needs no privileges.
-async fn job() -> zbus::Result<Option<String>> {
-    let bus = Connection::system().await?;
+async fn job(runtime: &SharedRuntime) -> zbus::Result<Option<String>> {
+    let socket = bounded_socket::open(&Address::system()?, runtime).await?;
+    let bus = Builder::unix_stream(socket).build().await?;
     let unit = object(&bus, UNIT.try_into()?, "org.freedesktop.systemd1.Unit").await?;
     let (number, path): (u32, OwnedObjectPath) = unit.get_property("Job").await?;
     if number == 0 {

@@ -17,6 +17,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use futures_lite::future::yield_now;
+use nix::sys::socket::{getsockopt, sockopt};
 use zbus::address::transport::{Transport, UnixSocket};
 use zbus::connection::socket::{ReadHalf, Socket, Split, WriteHalf};
 use zbus::names::OwnedUniqueName;
@@ -41,11 +42,26 @@ const CHUNK: usize = 64 * 1024;
 /// The bus's own name, as a sender.
 const BUS: &str = "org.freedesktop.DBus";
 
+/// The only user whose bus is believed.
+const ROOT: u32 = 0;
+
 /// Connects to the bus. Calls from it go to `inbox`.
 ///
 /// # Errors
-/// The system's error, or [`io::ErrorKind::Unsupported`] for an address that is not a local socket.
+/// As [`open`].
 pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<Inbox>) -> io::Result<Bounded> {
+    let socket = open(bus, runtime).await?;
+    Ok(Bounded { stream: Stream(Arc::new(AsyncIo::new_nonblocking(runtime, socket)?)), inbox: Arc::clone(inbox) })
+}
+
+/// Opens the socket of a bus that root listens on. The bus reports who calls, so a bus of another
+/// user could pass anybody off as root. `$DBUS_SYSTEM_BUS_ADDRESS` may lead there after `su` or
+/// `sudo -E`.
+///
+/// # Errors
+/// The system's error, [`io::ErrorKind::Unsupported`] for an address that is not a local socket, or
+/// [`io::ErrorKind::PermissionDenied`] if another user listens on it.
+pub(crate) async fn open(bus: &Address, runtime: &SharedRuntime) -> io::Result<UnixStream> {
     let address = match bus.transport() {
         Transport::Unix(unix) => match unix.path() {
             UnixSocket::File(path) => Some(SocketAddr::from_pathname(path)?),
@@ -57,7 +73,15 @@ pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<
     let unsupported = "the bus's address must be `unix:path=` or `unix:abstract=`";
     let address = address.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, unsupported))?;
     let socket = net::unix::UnixStream::connect_addr(runtime, &address).await?.into_std();
-    Ok(Bounded { stream: Stream(Arc::new(AsyncIo::new_nonblocking(runtime, socket)?)), inbox: Arc::clone(inbox) })
+    // The credentials are those of the time of listen(2) (unix(7)): dbus-daemon listens before it
+    // gives up root, and other buses get their socket from systemd.
+    match getsockopt(&socket, sockopt::PeerCredentials)?.uid() {
+        ROOT => Ok(socket),
+        uid => {
+            let foreign = format!("user {uid} listens on `{bus}`, and only a bus of root is believed");
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, foreign))
+        }
+    }
 }
 
 /// A connected socket. It does not negotiate file descriptor passing, so the bus forwards no
