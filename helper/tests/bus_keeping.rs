@@ -269,6 +269,52 @@ fn an_idle_helper_exits_and_one_with_clamps_stays() {
     assert_eq!(helper.wait_for_end().unwrap(), ExitReason::Unused);
 }
 
+/// Calls a method without arguments half the idle timeout after the caller's first call. Returns
+/// how long the helper stayed after that; `None` if it had left before.
+fn stays_after(interface: &str, method: &str, idle_timeout: Duration) -> Option<Duration> {
+    let mut helper = Helper::with(Choice { idle_timeout, ..Choice::default() });
+    let connection = helper.bus.connect();
+    let call = |interface: &str, method: &str| {
+        let called = connection.call_method(Some(names::BUS_NAME), names::OBJECT_PATH, Some(interface), method, &());
+        zruntime::block_on(called)
+    };
+    // The bus is asked about a new caller, so only later calls show what a call of this kind does.
+    call("org.freedesktop.DBus.Peer", "Ping").ok()?;
+    thread::sleep(idle_timeout / 2);
+    let called = Instant::now();
+    match call(interface, method) {
+        Err(zbus::Error::MethodError(name, ..)) if name.as_str() == "org.freedesktop.DBus.Error.ServiceUnknown" => {
+            return None;
+        }
+        // An error is an answer as well.
+        _ => assert_eq!(helper.wait_for_end().unwrap(), ExitReason::Unused),
+    }
+    Some(called.elapsed())
+}
+
+#[test]
+fn a_call_of_any_kind_keeps_an_unused_helper_for_the_idle_timeout() {
+    let idle_timeout = Duration::from_secs(1);
+    let calls = [
+        ("org.freedesktop.DBus.Peer", "Ping"),
+        ("org.freedesktop.DBus.Peer", "GetMachineId"),
+        ("org.freedesktop.DBus.Introspectable", "Introspect"),
+        ("org.freedesktop.DBus.Properties", "GetAll"),
+        (names::INTERFACE, "GetStatus"),
+        (names::INTERFACE, "NoSuchMethod"),
+        (names::INTERFACE, "Reset"),
+    ];
+    thread::scope(|scope| {
+        for (interface, method) in calls {
+            scope.spawn(move || {
+                // On a slow machine the helper may leave before the second call.
+                let stayed = (0..10).find_map(|_| stays_after(interface, method, idle_timeout)).expect(method);
+                assert!(stayed >= idle_timeout, "{method}: it left after {stayed:?}");
+            });
+        }
+    });
+}
+
 #[test]
 fn a_call_that_arrives_while_it_leaves_is_answered() {
     let idle_timeout = Duration::from_millis(60);

@@ -55,10 +55,13 @@ impl Service {
             }
             // Sending fails only if the connection is lost, which the daemon notices itself.
             drop(connection.send_all(&answers).await);
+            let is_called = !slots.is_empty();
             // Only now: a place is taken until the bus has the answer, so a slow reader cannot get
             // more.
             drop(slots);
-            self.call_over();
+            if is_called {
+                self.restart_idle_timer();
+            }
         }
     }
 
@@ -97,15 +100,11 @@ impl Service {
             Answer::Introspection(xml) => to.with(&xml),
             Answer::Nothing => to.with(&()),
             Answer::MachineId => match std::fs::read_to_string(MACHINE_ID) {
-                Ok(id) => to.with(&id.trim()),
-                Err(_) => to.standard(&fdo::Error::Failed("the machine has no id".to_owned())),
+                Ok(id) if is_machine_id(id.trim()) => to.with(&id.trim()),
+                _ => to.standard(&fdo::Error::Failed("the machine has no id".to_owned())),
             },
-            Answer::Property(property) => {
-                self.restart_idle_timer();
-                to.with(&self.property(property))
-            }
+            Answer::Property(property) => to.with(&self.property(property)),
             Answer::Properties(properties) => {
-                self.restart_idle_timer();
                 let values = properties.iter().map(|property| (property.name(), self.property(*property)));
                 to.with(&values.collect::<HashMap<_, _>>())
             }
@@ -183,7 +182,6 @@ impl Service {
     /// Answers `GetStatus`. Never prompts. The call keeps its place until the bus has taken the
     /// answer.
     async fn status(self: Arc<Self>, connection: Connection, to: ReplyTo, slot: Slot) {
-        self.restart_idle_timer();
         let read = || self.reconciler().status(Instant::now());
         let answer = match self.snapshots.next(read, |until| self.cooldown(until)).await {
             Ok(status) => to.with(&*status),
@@ -210,6 +208,11 @@ impl Service {
             let _ = self.runtime.timeout_at(until, leaving).await;
         }
     }
+}
+
+/// Whether a text is a machine's id: during a first boot the file says `uninitialized`.
+fn is_machine_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Decodes a call that has arrived.

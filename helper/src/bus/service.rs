@@ -133,14 +133,10 @@ impl Service {
         self.runtime.spawn("keep names", keep).detach();
     }
 
-    /// Restarts the idle timer, because the helper was used.
+    /// Restarts the idle timer, because a call of any kind is over. Also notifies those who wait
+    /// for calls to end.
     pub(super) fn restart_idle_timer(&self) {
         *self.last_call.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.call_over();
-    }
-
-    /// Notifies those who wait for calls to end.
-    pub(super) fn call_over(&self) {
         self.call_over.notify(usize::MAX);
     }
 

@@ -1,6 +1,6 @@
 //! State files that the helper did not write, and folders where it cannot write.
 
-use airpods_dbus::{ClampOptions, ErrorKind};
+use airpods_dbus::{ClampOptions, ErrorKind, names};
 use airpods_lab::Place;
 
 use crate::machine::Machine;
@@ -58,4 +58,20 @@ fn a_change_that_is_refused_as_it_cannot_be_kept_is_not_there_after_a_reboot_eit
     machine.sandbox.sh("chmod 700 /var/lib/airpods-helper; rm /run/airpods-helper/state.json").unwrap();
     machine.unit.start(&machine.sandbox);
     assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]));
+}
+
+#[test]
+fn a_machine_that_has_no_id_yet_is_an_error_for_those_who_ask_and_nothing_else() {
+    let machine = Machine::clamping();
+    let ask = || {
+        let peer = [names::BUS_NAME, names::OBJECT_PATH, "org.freedesktop.DBus.Peer", "GetMachineId"];
+        machine.sandbox.busctl(&[&["call"], &peer[..]].concat()).map_err(|error| format!("{error:?}"))
+    };
+    machine.sandbox.write_file("/etc/machine-id", "0123456789abcdef0123456789abcdef\n").unwrap();
+    assert_eq!(ask(), Ok(r#"s "0123456789abcdef0123456789abcdef""#.to_owned()));
+    for without in ["echo uninitialized >/etc/machine-id", ": >/etc/machine-id", "rm /etc/machine-id"] {
+        machine.sandbox.sh(without).unwrap();
+        assert!(ask().unwrap_err().contains("the machine has no id"), "{without}");
+    }
+    assert_eq!(machine.client().on_link("wg0"), Ok(false));
 }
