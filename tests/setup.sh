@@ -51,6 +51,7 @@ nginx-light      one more of another make
 iputils-ping     echoes of an exact size
 iproute2         links and routes of the laboratory
 procps           sysctl
+strace           makes a disk slow for one program
 libcap-ng0       dbus-broker is linked with it
 libexpat1        dbus-broker is linked with it
 polkitd          authorises

@@ -1,6 +1,7 @@
 //! A host with a bus, a VPN link, and the helper as a unit of the test's service manager.
 
 use std::fs;
+use std::time::Duration;
 
 use airpods_helper::kernel::Kernel;
 use airpods_helper::kernel::netlink::Netlink;
@@ -48,8 +49,13 @@ impl Machine {
     /// A client of root, which needs no polkit. Waits until the helper owns its name, which comes
     /// after readiness.
     pub(crate) fn client(&self) -> Client {
+        self.client_within(TIMEOUT)
+    }
+
+    /// The same with a time limit for each call.
+    pub(crate) fn client_within(&self, limit: Duration) -> Client {
         let address = format!("unix:path={}", self.sandbox.path("/run/dbus/system_bus_socket").display());
-        let connection = Builder::address(address.as_str()).method_timeout(TIMEOUT).build();
+        let connection = Builder::address(address.as_str()).method_timeout(limit).build();
         let client = Client::on(zruntime::block_on(connection).unwrap());
         until("the helper is on the bus", || zruntime::block_on(client.helper.get_status()).ok());
         client

@@ -12,6 +12,7 @@ mod machine;
 mod private_bus;
 mod reader;
 mod rights;
+mod slow_disk;
 mod stop;
 mod systemd;
 mod terminate;

@@ -88,6 +88,12 @@ impl Unit {
         self.received.iter().any(|one| one == line)
     }
 
+    /// How many signs of life it has given since its start.
+    pub(crate) fn signs(&mut self) -> usize {
+        self.hear();
+        self.received.iter().filter(|notice| *notice == "WATCHDOG=1").count()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.process.as_ref().unwrap().pid, signal).unwrap();
     }
