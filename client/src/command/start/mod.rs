@@ -2,7 +2,7 @@
 //! the services' addresses.
 //!
 //! [`prepare()`] reads everything and plans. Nothing is changed before [`run`] executes the plan.
-//! [`print`] prints the outcome.
+//! [`mod@print`] prints the outcome.
 
 mod clamp;
 mod consent;
