@@ -36,11 +36,6 @@ const LAST_ROUNDS: (u32, Duration) = (16, Duration::from_millis(1500));
 /// The padding that makes a hello of 256 bytes one of 1,760, as those with post-quantum groups are.
 const BIG_PADDING: u16 = 1500;
 
-/// The number of segments by which loss is judged. Rounds, and trains in each, that send them.
-pub(super) const ENOUGH_SENT: u32 = 60;
-const SAMPLES: u32 = 3;
-const SAMPLE: u32 = 3;
-
 /// The number of connections up and down on which a size must fail before it is too large.
 pub(super) const FAILURES_NEEDED_UP: u32 = 3;
 pub(super) const FAILURES_NEEDED_DOWN: u32 = 2;
@@ -99,7 +94,6 @@ impl<T: Transport> Search<'_, T> {
         self.narrow();
         self.probe_boundary();
         self.retry_contradictions();
-        self.sample_losses();
     }
 
     fn base(&self) -> u16 {
@@ -404,25 +398,6 @@ impl<T: Transport> Search<'_, T> {
             let findings = &self.findings;
             let least = [up.and(findings.up.proven), down.and(findings.down.proven)].into_iter().flatten().min();
             self.findings.mixed = least;
-        }
-    }
-
-    /// Sends trains of small packets if every size passes and a packet was retransmitted: one train
-    /// is too short to tell a path that loses packets from an accident.
-    fn sample_losses(&mut self) {
-        let top = self.subject.top;
-        let base = self.base();
-        let sizes = spread(base, base + 100, 8);
-        for _ in 0..SAMPLES {
-            let findings = &self.findings;
-            let passes = findings.up_is_whole(top) && findings.up.failed().is_none();
-            let enough = findings.sent_again == 0 || findings.sent >= ENOUGH_SENT;
-            if !passes || enough || !self.may_begin(SAMPLE) {
-                return;
-            }
-            let batch = (0..SAMPLE).map(|_| self.up(&sizes, false)).collect();
-            let limit = self.round_trips(Duration::from_secs(3), 12);
-            self.run(batch, limit, None, |_, _| false);
         }
     }
 }

