@@ -189,7 +189,7 @@ writable-helper:
 install: install-client install-helper ## installs a release build (DESTDIR=, PREFIX=/usr for the programs and their documents, ZSHDIR=)
 
 # Neither part is installed unless both can be.
-ifneq ($(filter install,$(MAKECMDGOALS)),)
+ifneq ($(filter install,$(MAKECMDGOALS))$(and $(filter install-client,$(MAKECMDGOALS)),$(filter install-helper,$(MAKECMDGOALS))),)
 install-client: writable-helper
 install-helper: writable-client
 endif

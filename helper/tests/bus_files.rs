@@ -278,6 +278,9 @@ fn where_a_folder_cannot_be_written_nothing_is_installed_at_all() {
         ("install-helper", "usr/share"),
         ("install-client", "usr"),
         ("install-client", "zsh"),
+        ("install-client install-helper", "usr/libexec"),
+        ("install-client install-helper", "zsh"),
+        ("install-helper install-client", "zsh"),
     ] {
         let to = tempfile::TempDir::new().unwrap();
         let root = to.path().display();
@@ -287,7 +290,8 @@ fn where_a_folder_cannot_be_written_nothing_is_installed_at_all() {
         let refused = make_without_override(&closed)
             .args(["--jobs", "--file"])
             .arg(path("Makefile"))
-            .args([target, &format!("DESTDIR={root}"), "ZSHDIR=/zsh"])
+            .args(target.split(' '))
+            .args([&format!("DESTDIR={root}"), "ZSHDIR=/zsh"])
             .current_dir(folder.path())
             .output()
             .unwrap();
