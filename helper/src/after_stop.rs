@@ -34,7 +34,7 @@ const RESTART_DELAY: Duration = Duration::from_millis(500);
 
 /// Exit codes of the unit's `RestartPreventExitStatus=`, without 14 (bus name taken): then another
 /// helper keeps the table.
-const GIVEN_UP: [&str; 4] = ["2", "10", "11", "12"];
+const GIVEN_UP: [&str; 5] = ["2", "10", "11", "12", "17"];
 
 /// The decision about the table, with the reason for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,8 @@ fn remove(kernel: &mut dyn Kernel, state_dirs: &StateDirs, log: &Log, cause: &st
 
 /// Asks systemd over the system bus for the type of the unit's job. Reading needs no privileges.
 async fn job(runtime: &SharedRuntime) -> zbus::Result<Option<String>> {
-    let socket = bounded_socket::open(&Address::system()?, runtime).await?;
+    let socket = bounded_socket::open(&Address::system()?, runtime).await;
+    let socket = socket.map_err(|error| zbus::Error::Failure(error.to_string()))?;
     let bus = Builder::unix_stream(socket).build().await?;
     let unit = object(&bus, UNIT.try_into()?, "org.freedesktop.systemd1.Unit").await?;
     let (number, path): (u32, OwnedObjectPath) = unit.get_property("Job").await?;

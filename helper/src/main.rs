@@ -73,6 +73,7 @@ enum Exit {
     NameTaken = 14,
     BusLost = 15,
     Kernel = 16,
+    ForeignBus = 17,
 }
 
 /// Why the helper did not start, or ended with a failure.
@@ -209,6 +210,9 @@ impl HelperError {
                 Some("make the user with `systemd-sysusers`, and let the bus or systemd start the helper"),
             ),
             Self::Daemon(DaemonError::Bus(BusError::NameTaken)) => (Exit::NameTaken, Some("one helper is enough")),
+            Self::Daemon(DaemonError::Bus(BusError::Foreign(_))) => {
+                (Exit::ForeignBus, Some("unset DBUS_SYSTEM_BUS_ADDRESS, or let it lead to a bus of root"))
+            }
             Self::Daemon(DaemonError::Bus(_)) => {
                 (Exit::NoBus, Some("is dbus-daemon running, and the bus policy of airpods installed?"))
             }
@@ -251,6 +255,7 @@ mod tests {
             Exit::NameTaken,
             Exit::BusLost,
             Exit::Kernel,
+            Exit::ForeignBus,
         ] {
             let number = format!("{:>4}  ", exit as u8);
             assert!(HELP.lines().any(|line| line.starts_with(&number)), "{exit:?}");

@@ -45,11 +45,32 @@ const BUS: &str = "org.freedesktop.DBus";
 /// The only user whose bus is believed.
 const ROOT: u32 = 0;
 
+/// Why the socket of a bus is not used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SocketError {
+    /// The system's error, [`io::ErrorKind::Unsupported`] for an address that is not a local
+    /// socket.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// Another user than root listens on it.
+    #[error("user {uid} listens on `{bus}`, and only a bus of root is believed")]
+    Foreign {
+        /// The user.
+        uid: u32,
+        /// The bus's address.
+        bus: Address,
+    },
+}
+
 /// Connects to the bus. Calls from it go to `inbox`.
 ///
 /// # Errors
 /// As [`open`].
-pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<Inbox>) -> io::Result<Bounded> {
+pub(super) async fn connect(
+    bus: &Address,
+    runtime: &SharedRuntime,
+    inbox: &Arc<Inbox>,
+) -> Result<Bounded, SocketError> {
     let socket = open(bus, runtime).await?;
     Ok(Bounded { stream: Stream(Arc::new(AsyncIo::new_nonblocking(runtime, socket)?)), inbox: Arc::clone(inbox) })
 }
@@ -59,9 +80,8 @@ pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<
 /// `sudo -E`.
 ///
 /// # Errors
-/// The system's error, [`io::ErrorKind::Unsupported`] for an address that is not a local socket, or
-/// [`io::ErrorKind::PermissionDenied`] if another user listens on it.
-pub(crate) async fn open(bus: &Address, runtime: &SharedRuntime) -> io::Result<UnixStream> {
+/// [`SocketError`].
+pub(crate) async fn open(bus: &Address, runtime: &SharedRuntime) -> Result<UnixStream, SocketError> {
     let address = match bus.transport() {
         Transport::Unix(unix) => match unix.path() {
             UnixSocket::File(path) => Some(SocketAddr::from_pathname(path)?),
@@ -75,12 +95,9 @@ pub(crate) async fn open(bus: &Address, runtime: &SharedRuntime) -> io::Result<U
     let socket = net::unix::UnixStream::connect_addr(runtime, &address).await?.into_std();
     // The credentials are those of the time of listen(2) (unix(7)): dbus-daemon listens before it
     // gives up root, and other buses get their socket from systemd.
-    match getsockopt(&socket, sockopt::PeerCredentials)?.uid() {
+    match getsockopt(&socket, sockopt::PeerCredentials).map_err(io::Error::from)?.uid() {
         ROOT => Ok(socket),
-        uid => {
-            let foreign = format!("user {uid} listens on `{bus}`, and only a bus of root is believed");
-            Err(io::Error::new(io::ErrorKind::PermissionDenied, foreign))
-        }
+        uid => Err(SocketError::Foreign { uid, bus: bus.clone() }),
     }
 }
 

@@ -31,6 +31,7 @@ use zbus::fdo::{RequestNameFlags, RequestNameReply};
 use zbus::{Address, Connection};
 
 use crate::authority::Authority;
+use bounded_socket::SocketError;
 
 pub use service::Service;
 
@@ -40,6 +41,9 @@ pub enum BusError {
     /// There is no system bus, or it does not let this user in.
     #[error("cannot reach the system bus: {0}")]
     Unreachable(#[source] zbus::Error),
+    /// The bus is another user's, and could pass anybody off as root. A retry would not help.
+    #[error("the system bus cannot be trusted: {0}")]
+    Foreign(String),
     /// The bus refused the name: its policy does not let this user own it.
     #[error("the bus does not give this user the name `{name}`: {0}", name = names::BUS_NAME)]
     NameRefused(#[source] zbus::Error),
@@ -52,10 +56,13 @@ pub enum BusError {
 /// activation the bus delivers the first call as soon as the name is taken.
 ///
 /// # Errors
-/// [`BusError::Unreachable`].
+/// [`BusError::Unreachable`] or [`BusError::Foreign`].
 pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, BusError> {
     let socket = bounded_socket::connect(bus, &service.runtime, &service.inbox).await;
-    let socket = socket.map_err(|error| BusError::Unreachable(error.into()))?;
+    let socket = socket.map_err(|error| match error {
+        SocketError::Io(error) => BusError::Unreachable(error.into()),
+        foreign @ SocketError::Foreign { .. } => BusError::Foreign(foreign.to_string()),
+    })?;
     let connection = Builder::socket(socket).build().await.map_err(BusError::Unreachable)?;
     service.runtime.spawn("answer calls", Arc::clone(service).dispatch(connection.clone())).detach();
     service.runtime.spawn("forget who leaves", Arc::clone(service).forget_who_leaves(connection.clone())).detach();

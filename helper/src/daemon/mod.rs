@@ -186,6 +186,7 @@ impl Running {
                 Err(BusError::Unreachable(io::Error::from(io::ErrorKind::TimedOut).into()))
             });
             match reached.await {
+                Err(BusError::Foreign(cause)) => return Err(BusError::Foreign(cause)),
                 Err(error) if Instant::now() + BUS_RETRY_INTERVAL < deadline => {
                     if !has_waited {
                         self.log.write(Line::info("waiting-for-bus").with("cause", error));

@@ -1,11 +1,13 @@
 //! root with another user's environment, as after `su` or `sudo -E`.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use airpods_dbus::ClampOptions;
 use airpods_lab::{Background, Place, Sandbox, eventually};
 
 use crate::machine::Machine;
+use crate::unit::Unit;
 
 /// alice's folders as file systems of their own, on which every read of a file or a folder changes
 /// its time of access. The files are those that the helper and D-Bus could look for.
@@ -80,8 +82,14 @@ fn a_bus_of_another_user_is_not_believed_about_who_calls() {
     helper.args(["60", "/usr/libexec/airpods-helper"]).env("DBUS_SYSTEM_BUS_ADDRESS", address);
     let ended = helper.output().unwrap();
     let told = String::from_utf8_lossy(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(13), "{told}");
+    assert_eq!(ended.status.code(), Some(17), "{told}");
     assert!(told.contains("user 1000 listens on `unix:path=/run/alice/bus`"), "{told}");
+    assert_eq!(machine.held(), None);
+    let began = Instant::now();
+    machine.unit.spawn_with(&machine.sandbox, &format!("export DBUS_SYSTEM_BUS_ADDRESS={address}"));
+    assert_eq!(machine.unit.ended().code(), Some(17), "under systemd too");
+    assert!(began.elapsed() < Duration::from_secs(5), "and it does not wait for another bus");
+    Unit::after_stop(&machine.sandbox, "exit-code", "17");
     assert_eq!(machine.held(), None);
     machine.unit.start(&machine.sandbox);
     assert_eq!(machine.client().on_link("wg0"), Ok(true), "and root's bus is served");

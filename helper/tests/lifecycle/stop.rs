@@ -58,6 +58,7 @@ fn given_up_it_leaves_no_rule_and_where_systemd_cannot_be_asked_a_success_is_a_s
     for (result, status, has_bus, stays) in [
         ("exit-code", "11", true, false),
         ("exit-code", "14", true, true),
+        ("exit-code", "17", false, false),
         ("exit-code", "15", false, true),
         ("success", "TERM", false, false),
         ("success", "TERM", true, false),
