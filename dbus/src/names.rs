@@ -25,5 +25,5 @@ pub const ACTION_RESET: &str = "org.airpods.helper1.reset";
 /// The nftables table that the helper maintains, in family `inet`.
 pub const TABLE: &str = "airpods";
 /// The largest number of named clamps; one more is `TooManyClamps`. Auto takes no link beyond this
-/// total.
+/// total, but one that is kept has its places before names that are not kept.
 pub const MAX_CLAMPS: usize = 256;

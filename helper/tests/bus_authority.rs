@@ -91,6 +91,26 @@ fn polkit_gets_whether_the_changed_clamp_is_kept() {
 }
 
 #[test]
+fn polkit_gets_yes_if_a_name_would_override_a_kept_auto() {
+    let helper = Helper::start();
+    let client = helper.client_of(NOBODY);
+    let mtu = |bytes| ClampOptions { mtu: Some(PathMtu::new(bytes).unwrap()), ..ClampOptions::default() };
+    let last = || helper.authority.asked().pop().unwrap().details.pop().unwrap().1;
+    client.on_with("", ClampOptions { persist: true, ..mtu(1300) }).unwrap();
+    for (link, options, told) in [
+        ("wg0", ClampOptions::default(), "yes"),
+        ("wg0", mtu(1400), "yes"),
+        ("wg1", mtu(1300), "no"),
+        ("wg1", ClampOptions::default(), "yes"),
+    ] {
+        assert_eq!((client.on_with(link, options), last()), (Ok(true), told.to_owned()), "{link} {options:?}");
+    }
+    assert_eq!((client.off("wg0"), last()), (Ok(true), "no".to_owned()), "auto has the link again");
+    client.on_with("", mtu(1300)).unwrap();
+    assert_eq!((client.on_link("wg0"), last()), (Ok(true), "no".to_owned()), "auto is not kept");
+}
+
+#[test]
 fn a_clamp_kept_during_the_polkit_check_stays_and_the_caller_gets_busy() {
     let helper = Helper::asking(Recording::blocking());
     let yes = || helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));

@@ -92,7 +92,7 @@ pub struct Question {
     pub caller: Caller,
     /// The requested action.
     pub request: Request,
-    /// Whether a clamp that the request changes or removes is kept across reboots.
+    /// Whether a clamp that the request changes, removes or overrides is kept across reboots.
     pub kept_now: bool,
     /// Whether polkit may prompt: the message allows it and the caller is not root.
     pub interaction: bool,
@@ -217,7 +217,8 @@ impl Permit {
         &self.request
     }
 
-    /// Whether the authority allowed to change or remove a clamp that is kept across reboots.
+    /// Whether the authority allowed to change, remove or override a clamp that is kept across
+    /// reboots.
     #[must_use]
     pub fn covers_kept(&self) -> bool {
         self.kept_now

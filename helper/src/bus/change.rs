@@ -20,7 +20,7 @@ use super::quota::{Prompt, Slot};
 use super::service::Service;
 use crate::authority::{Action, Caller, Permit, Question, authorise, authorise_at_prompt};
 use crate::log::Line;
-use crate::reconcile::{LEAVING, Outcome};
+use crate::reconcile::{LEAVING, Outcome, Persist};
 
 /// How long a call waits for another prompt to end before it is refused.
 const TURN: Duration = Duration::from_secs(1);
@@ -62,14 +62,17 @@ impl Service {
         if !self.reconciler().consider(&request)? {
             return Ok(None);
         }
-        let kept_now = self.reconciler().loses_kept(&request);
+        let kept_now = self.reconciler().affects_kept(&request);
         let question = Question::about(caller.clone(), request, kept_now, requested.interaction)?;
         let permit = or(self.permit(connection, person, &question), self.wait_for_leave()).await?;
-        // The lock is held until the commit is over: otherwise an older text could replace a newer
-        // one.
-        let is_for_the_disk = self.reconciler().is_about_what_is_kept(permit.request());
-        let _disk = if is_for_the_disk { Some(self.disk.lock().await) } else { None };
-        let pending = self.reconciler().pending_persist(&permit)?.map(Arc::new);
+        let mut disk = None;
+        let pending = loop {
+            let decision = self.reconciler().pending_persist(&permit, disk.is_some())?;
+            match decision {
+                Persist::Locked => disk = Some(self.disk.lock().await),
+                Persist::Decided(pending) => break pending.map(Arc::new),
+            }
+        };
         if let Some(pending) = pending.clone() {
             unblock(move || pending.write()).await?;
         }

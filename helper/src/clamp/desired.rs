@@ -71,6 +71,14 @@ impl Desired {
         options.is_some_and(|options| options.persist)
     }
 
+    /// Whether a request names a link for another path MTU than an auto that is kept across reboots
+    /// gives it. It changes nothing kept: the name takes precedence over auto.
+    #[must_use]
+    pub fn overrides_kept_auto(&self, request: &Request) -> bool {
+        let Request::ClampOn(Target::Link(_), options) = request else { return false };
+        self.auto.is_some_and(|auto| auto.persist && auto.mtu != options.mtu)
+    }
+
     /// The desired state after `request`, and the difference.
     ///
     /// # Errors
@@ -280,6 +288,25 @@ mod tests {
             let (next, _) = after(&kept, &request);
             assert_eq!(kept.loses_kept(&request), loses, "{request:?}");
             assert_eq!(kept.persisted() != next.persisted(), loses, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_another_path_mtu_overrides_a_kept_auto() {
+        let (keep, plain) = (ClampOptions { persist: true, ..fixed(1300) }, ClampOptions::default());
+        let kept = Desired { auto: Some(keep), named: [(link("wg1"), fixed(1300))].into() };
+        for (request, overrides) in [
+            (on("wg0", plain), true),
+            (on("wg1", plain), true),
+            (on("wg0", fixed(1400)), true),
+            (on("wg0", fixed(1300)), false),
+            (on("", plain), false),
+            (off("wg1"), false),
+            (Request::Reset, false),
+        ] {
+            assert_eq!(kept.overrides_kept_auto(&request), overrides, "{request:?}");
+            let temporary = Desired { auto: Some(fixed(1300)), ..kept.clone() };
+            assert!(!temporary.overrides_kept_auto(&request), "{request:?}");
         }
     }
 

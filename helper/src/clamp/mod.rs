@@ -52,16 +52,26 @@ impl PlannedClamp {
 /// The rules also name absent links. A link that a caller named, or that auto has seen before, is
 /// clamped from its first SYN when it comes up. An existing link of such a name that is no VPN is
 /// left alone, unless its caller gave `any-link`. A renamed link is a new link.
+///
+/// There are [`MAX_CLAMPS`] places. Names have theirs before auto. But an auto that is kept across
+/// reboots has its places before names that are not kept: anybody who may name links could
+/// otherwise leave it none.
 #[must_use]
 pub fn plan(desired: &Desired, links: &[Link], known: &BTreeSet<LinkName>) -> Plan {
     let there: BTreeMap<&LinkName, &Link> = links.iter().map(|link| (&link.name, link)).collect();
-    let mut plan = Plan::default();
-    for (name, options) in &desired.named {
+    let named = |name: &LinkName, options: &ClampOptions| {
         let link = there.get(name).map(|link| (*link).clone());
         let ruled = options.any_link || link.as_ref().is_none_or(|link| link.kind.is_vpn());
-        plan.take(name, PlannedClamp { origin: Origin::Named, options: *options, link, ruled });
+        PlannedClamp { origin: Origin::Named, options: *options, link, ruled }
+    };
+    let mut plan = Plan::default();
+    let is_auto_kept = desired.auto.is_some_and(|auto| auto.persist);
+    let (first, mut last): (Vec<_>, Vec<_>) =
+        desired.named.iter().partition(|(_, options)| options.persist || !is_auto_kept);
+    for (name, options) in first {
+        plan.take(name, named(name, options));
     }
-    let Some(options) = desired.auto else { return plan };
+    let Some(auto) = desired.auto else { return plan };
     let now = links.iter().filter(|link| in_use(link)).map(|link| &link.name);
     let before = known.iter().filter(|name| there.get(name).is_none_or(|link| link.kind.is_vpn()));
     // Links in use come first: if there are too many, the names of absent links are dropped.
@@ -70,16 +80,31 @@ pub fn plan(desired: &Desired, links: &[Link], known: &BTreeSet<LinkName>) -> Pl
             break;
         }
         plan.known.insert(name.clone());
-        if !plan.clamps.contains_key(name) && plan.clamps.len() < MAX_CLAMPS {
-            let link = there.get(name).map(|link| (*link).clone());
-            plan.take(name, PlannedClamp { origin: Origin::Auto, options, link, ruled: true });
-        }
+        let clamp = match desired.named.get(name) {
+            Some(options) => named(name, options),
+            None => PlannedClamp { origin: Origin::Auto, options: auto, ruled: true, ..named(name, &auto) },
+        };
+        plan.take(name, clamp);
+    }
+    last.sort_by_key(|(name, _)| !there.contains_key(name));
+    for (name, options) in last {
+        plan.take(name, named(name, options));
     }
     plan
 }
 
 impl Plan {
+    /// Whether a clamp on `name` could only take the place of another one.
+    #[must_use]
+    pub fn is_full_for(&self, name: &LinkName) -> bool {
+        self.clamps.len() >= MAX_CLAMPS && !self.clamps.contains_key(name)
+    }
+
+    /// Adds a clamp, unless the link has one or all places are taken.
     fn take(&mut self, name: &LinkName, clamp: PlannedClamp) {
+        if self.is_full_for(name) || self.clamps.contains_key(name) {
+            return;
+        }
         match clamp.options.mtu.filter(|_| clamp.ruled) {
             Some(mtu) => drop(self.ruleset.fixed.insert(name.clone(), mtu)),
             None if clamp.ruled => drop(self.ruleset.route.insert(name.clone())),

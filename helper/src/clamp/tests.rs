@@ -27,6 +27,10 @@ fn auto() -> Desired {
     Desired { auto: Some(ClampOptions::default()), named: BTreeMap::new() }
 }
 
+fn fixed() -> ClampOptions {
+    ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), ..ClampOptions::default() }
+}
+
 fn route(plan: &Plan) -> Vec<&str> {
     plan.ruleset.route.iter().map(LinkName::as_str).collect()
 }
@@ -121,6 +125,40 @@ fn auto_stays_within_the_bound_and_prefers_links_that_are_there() {
     let plan = plan(&auto(), &[wireguard("wg0")], &known);
     assert_eq!((plan.clamps.len(), plan.known.len()), (MAX_CLAMPS, MAX_CLAMPS));
     assert!(plan.ruleset.route.contains(&name("wg0")));
+}
+
+#[test]
+fn a_kept_auto_has_its_places_before_names_that_are_not_kept() {
+    let keep = ClampOptions { persist: true, ..ClampOptions::default() };
+    let mut desired = Desired { auto: Some(keep), named: [(name("kept"), keep), (name("wg1"), fixed())].into() };
+    for number in desired.named.len()..MAX_CLAMPS {
+        desired.named.insert(name(&format!("absent{number}")), ClampOptions::default());
+    }
+    let both = plan(&desired, &[wireguard("wg0"), wireguard("wg1")], &[name("wg-away")].into());
+    assert_eq!(both.clamps.len(), MAX_CLAMPS);
+    for (link, origin) in
+        [("kept", Origin::Named), ("wg0", Origin::Auto), ("wg-away", Origin::Auto), ("wg1", Origin::Named)]
+    {
+        assert_eq!(both.clamps.get(&name(link)).map(|clamp| clamp.origin), Some(origin), "{link}");
+    }
+    assert_eq!(both.ruleset.fixed.len(), 1, "the name still beats auto");
+    desired.auto = Some(ClampOptions::default());
+    let names_first = plan(&desired, &[wireguard("wg0")], &BTreeSet::new());
+    assert!(!names_first.clamps.contains_key(&name("wg0")), "auto that is not kept comes last");
+}
+
+#[test]
+fn a_name_of_a_link_that_is_there_has_its_place_before_absent_ones() {
+    let mut desired = Desired {
+        auto: Some(ClampOptions { persist: true, ..ClampOptions::default() }),
+        named: [(name("wg1"), ClampOptions::default())].into(),
+    };
+    for number in 1..MAX_CLAMPS {
+        desired.named.insert(name(&format!("absent{number}")), ClampOptions::default());
+    }
+    let unrouted = Link { routes: Routes::default(), ..wireguard("wg1") };
+    let plan = plan(&desired, &[wireguard("wg0"), unrouted], &BTreeSet::new());
+    assert!(plan.clamps.contains_key(&name("wg0")) && plan.clamps.contains_key(&name("wg1")));
 }
 
 #[test]

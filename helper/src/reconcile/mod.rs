@@ -14,7 +14,7 @@ mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use airpods_dbus::{Error, ErrorKind, LinkName, Target, Unclampable};
+use airpods_dbus::{Error, ErrorKind, LinkName, Target, Unclampable, names::MAX_CLAMPS};
 
 use crate::authority::Permit;
 use crate::backoff::{self, Backoff};
@@ -91,6 +91,15 @@ impl PersistentChange {
 
 fn persist_error(error: impl std::fmt::Display) -> Error {
     ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {error}"))
+}
+
+/// The step on the persistent file that precedes a change.
+#[derive(Debug)]
+pub enum Persist {
+    /// The lock on the file is needed, to decide again under it.
+    Locked,
+    /// This change of the file has to precede; `None` if the file needs none.
+    Decided(Option<PersistentChange>),
 }
 
 /// The outcome of a request.
@@ -182,40 +191,42 @@ impl Reconciler {
         Ok(!self.is_right(held.as_ref(), &self.plan.ruleset))
     }
 
-    /// Whether a request concerns the state kept across reboots.
+    /// Whether a request changes, removes or overrides a clamp that is kept across reboots. `Reset`
+    /// also removes those of a file that this process did not read.
+    ///
+    /// This is for the authority alone: a name that overrides a kept auto leaves the file as it is.
     #[must_use]
-    pub fn is_about_what_is_kept(&self, request: &Request) -> bool {
-        request.is_about_what_is_kept(&self.desired)
-    }
-
-    /// Whether a request changes or removes a clamp that is kept across reboots. `Reset` also
-    /// removes those of a file that this process did not read.
-    #[must_use]
-    pub fn loses_kept(&self, request: &Request) -> bool {
+    pub fn affects_kept(&self, request: &Request) -> bool {
         let is_of_file = || *request == Request::Reset && !self.state_dirs.keeps(&Desired::default());
-        self.desired.loses_kept(request) || is_of_file()
+        self.desired.loses_kept(request) || self.desired.overrides_kept_auto(request) || is_of_file()
     }
 
-    /// Checks that a change loses nothing kept across reboots of which the authority did not know.
+    /// Checks that a change affects nothing kept of which the authority did not know.
     fn check_permit(&self, permit: &Permit) -> Result<(), Error> {
-        if self.loses_kept(permit.request()) && !permit.covers_kept() {
-            return Err(ErrorKind::Busy.because("the clamp was kept across reboots while polkit was asked; call again"));
+        if self.affects_kept(permit.request()) && !permit.covers_kept() {
+            return Err(ErrorKind::Busy.because("a clamp was kept across reboots while polkit was asked; call again"));
         }
         Ok(())
     }
 
-    /// The change of the persistent file that must precede this change; `None` if the file needs
-    /// none. The caller writes it on a thread that may block on the disk. [`Self::commit`] then
-    /// finds it written. If the commit fails, the caller [reverts it](PersistentChange::revert).
+    /// The change of the persistent file that must precede this change. The caller writes it on a
+    /// thread that may block on the disk. [`Self::commit`] then finds it written. If the commit
+    /// fails, the caller [reverts it](PersistentChange::revert).
+    ///
+    /// `has_lock` tells whether the caller holds the lock on the file until the commit is over.
+    /// Otherwise an older text could replace a newer one.
     ///
     /// # Errors
     /// As for [`Self::commit`].
-    pub fn pending_persist(&self, permit: &Permit) -> Result<Option<PersistentChange>, Error> {
+    pub fn pending_persist(&self, permit: &Permit, has_lock: bool) -> Result<Persist, Error> {
         self.check_permit(permit)?;
         let request = permit.request();
         let (next, _) = self.desired.after(request)?;
+        if !has_lock && request.is_about_what_is_kept(&self.desired) {
+            return Ok(Persist::Locked);
+        }
         let is_kept = self.is_kept(request, &next);
-        Ok((!is_kept).then(|| self.persistent_change(next)))
+        Ok(Persist::Decided((!is_kept).then(|| self.persistent_change(next))))
     }
 
     fn persistent_change(&self, desired: Desired) -> PersistentChange {
@@ -298,6 +309,10 @@ impl Reconciler {
         }
         if let Request::ClampOn(Target::Link(link), options) = request {
             clamp::accept(link, *options, self.kernel.link(link)?.as_ref())?;
+            if self.keeps_auto() && !options.persist && self.plan.is_full_for(link) {
+                return Err(ErrorKind::TooManyClamps
+                    .because(format!("there are {MAX_CLAMPS} clamps already, with those of auto, which is kept")));
+            }
         }
         Ok(())
     }

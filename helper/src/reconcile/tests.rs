@@ -56,13 +56,20 @@ fn permit(request: &Request, kept_now: bool) -> Permit {
 
 impl Scene {
     fn commit(&mut self, request: &Request) -> Result<Outcome, Error> {
-        let permit = permit(request, self.reconciler.loses_kept(request));
+        let permit = permit(request, self.reconciler.affects_kept(request));
         self.commit_permitted(permit)
+    }
+
+    /// The change of the file, under the lock on it.
+    fn pending(&self, permit: &Permit) -> Result<Option<PersistentChange>, Error> {
+        let decided = self.reconciler.pending_persist(permit, true)?;
+        assert!(matches!(decided, Persist::Decided(_)), "it has the lock");
+        Ok(if let Persist::Decided(pending) = decided { pending } else { None })
     }
 
     /// Does the work of `Service::decide`: the file of what is kept is written before the commit.
     fn commit_permitted(&mut self, permit: Permit) -> Result<Outcome, Error> {
-        let pending = self.reconciler.pending_persist(&permit)?;
+        let pending = self.pending(&permit)?;
         pending.as_ref().map_or(Ok(()), PersistentChange::write)?;
         let committed = self.reconciler.commit(permit);
         if let (Err(_), Some(pending)) = (&committed, &pending) {

@@ -108,6 +108,9 @@ fn the_example_for_a_group_lets_only_its_members_clamp() {
     for change in [AUTO, &["ClampOff", "s", ""]] {
         assert_eq!(host.call("alice", change), password_needed(), "{change:?}");
     }
+    let fixed = &["ClampOn", "sa{sv}", "", "2", "persist", "b", "true", "mtu", "u", "1300"];
+    assert_eq!(host.call("root", fixed), Answer::changed());
+    assert_eq!(host.call("alice", ON), password_needed(), "it would override auto, which is kept");
     assert_eq!(host.call("root", CHANGES[2]), Answer::changed());
     assert_eq!(host.ruleset(), untouched);
 }

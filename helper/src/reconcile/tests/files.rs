@@ -171,10 +171,10 @@ fn a_clamp_kept_after_the_polkit_check_is_not_changed() {
     for request in [on("wg0"), Request::ClampOff(Target::Link(name("wg0"))), Request::Reset] {
         let mut scene = scene();
         let judged = || permit(&request, false);
-        assert!(!scene.reconciler.loses_kept(&request), "the premise");
+        assert!(!scene.reconciler.affects_kept(&request), "the premise");
         scene.commit(&keep).unwrap();
         let kept = scene.after_a_reboot();
-        assert_eq!(scene.reconciler.pending_persist(&judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
+        assert_eq!(scene.pending(&judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
         assert_eq!(scene.reconciler.commit(judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
         assert_eq!((scene.after_a_reboot(), scene.after_a_crash()), (kept.clone(), kept), "{request:?}");
         assert!(scene.commit(&request).is_ok(), "a new check permits it");
@@ -182,12 +182,54 @@ fn a_clamp_kept_after_the_polkit_check_is_not_changed() {
 }
 
 #[test]
+fn a_name_that_would_need_a_place_of_a_kept_auto_is_refused_before_polkit_is_asked() {
+    let mut scene = scene();
+    scene.commit(&kept_auto()).unwrap();
+    for number in 2..MAX_CLAMPS {
+        scene.reconciler.desired.named.insert(name(&format!("absent{number}")), ClampOptions::default());
+    }
+    scene.commit(&on("absent1")).unwrap();
+    let error = scene.reconciler.consider(&on("absent256")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooManyClamps);
+    assert_eq!(scene.commit(&on("absent256")).unwrap_err().kind(), ErrorKind::TooManyClamps);
+    assert!(scene.commit(&on("wg0")).unwrap().change.is_something(), "it has the place of its link already");
+    assert!(scene.commit(&Request::ClampOn(Target::Link(name("kept")), keep())).is_err(), "256 are named");
+    scene.commit(&Request::ClampOff(Target::Link(name("wg0")))).unwrap();
+    assert!(scene.commit(&Request::ClampOn(Target::Link(name("kept")), keep())).is_ok(), "it is kept, too");
+}
+
+#[test]
+fn a_name_over_an_auto_kept_after_the_polkit_check_is_not_made() {
+    let mut scene = scene();
+    let fixed = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), ..keep() };
+    scene.commit(&Request::ClampOn(Target::Auto, fixed)).unwrap();
+    let before = scene.kernel.table();
+    assert_eq!(scene.commit_permitted(permit(&on("wg0"), false)).unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(scene.kernel.table(), before);
+    let kept = scene.after_a_reboot().desired;
+    assert!(scene.commit_permitted(permit(&on("wg0"), true)).is_ok());
+    assert_eq!(scene.after_a_reboot().desired, kept, "the file is as it was");
+}
+
+#[test]
+fn a_change_of_the_file_is_decided_only_under_the_lock_on_it() {
+    let mut scene = scene();
+    scene.commit(&on("wg0")).unwrap();
+    let off = permit(&Request::ClampOff(Target::Link(name("wg0"))), true);
+    let decided = |scene: &Scene, has_lock| scene.reconciler.pending_persist(&off, has_lock).unwrap();
+    assert!(matches!(decided(&scene, false), Persist::Decided(None)), "it needs no lock");
+    scene.commit(&Request::ClampOn(Target::Link(name("wg0")), keep())).unwrap();
+    assert!(matches!(decided(&scene, false), Persist::Locked), "another call has kept it");
+    assert!(matches!(decided(&scene, true), Persist::Decided(Some(_))));
+}
+
+#[test]
 fn a_reset_loses_what_is_kept_though_the_memory_knows_nothing_of_it() {
     let scene = scene();
-    assert!(!scene.reconciler.loses_kept(&Request::Reset));
+    assert!(!scene.reconciler.affects_kept(&Request::Reset));
     std::fs::write(scene.kept_file(), KEPT).unwrap();
-    assert!(scene.reconciler.loses_kept(&Request::Reset));
-    assert!(!scene.reconciler.loses_kept(&on("wg0")), "it leaves the file as it is");
+    assert!(scene.reconciler.affects_kept(&Request::Reset));
+    assert!(!scene.reconciler.affects_kept(&on("wg0")), "it leaves the file as it is");
 }
 
 #[test]
@@ -272,7 +314,7 @@ fn a_change_that_the_kernel_refuses_leaves_the_persistent_state_unchanged() {
     scene.kernel.refuse(Some(Refusal::Refused));
     let named = Request::ClampOn(Target::Link(name("wg7")), keep());
     for request in [Request::ClampOff(Target::Auto), Request::Reset, named] {
-        let pending = scene.reconciler.pending_persist(&permit(&request, true)).unwrap().unwrap();
+        let pending = scene.pending(&permit(&request, true)).unwrap().unwrap();
         pending.write().unwrap();
         assert_ne!(std::fs::read_to_string(scene.kept_file()).ok().as_ref(), Some(&before), "the premise: {request:?}");
         assert!(scene.reconciler.commit(permit(&request, true)).is_err());
