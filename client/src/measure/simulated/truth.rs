@@ -142,8 +142,9 @@ fn without_loss_the_value_is_exact() {
         let random = &mut fastrand::Rng::with_seed(seed);
         let (up, down) = (random.u16(620..=1500), random.u16(620..=1500));
         let tied = chance(random, 20);
-        // A kernel that ties the two sizes needs a connection for each, which leaves less time.
-        let longest = if tied { 100 } else { 160 };
+        // Above 120 ms time may be short, and eight bytes are exact enough (`LONG_RTT`). A kernel
+        // that ties the two sizes needs a connection for each, which leaves less time.
+        let longest = if tied { 100 } else { 120 };
         let faults = Faults {
             ipv6: chance(random, 30),
             up,
@@ -180,8 +181,9 @@ fn a_path_near_the_smallest_size_is_never_called_good() {
 #[test]
 fn at_a_long_round_trip_the_value_is_at_most_eight_bytes_low() {
     for seed in 0..paths() / 10 {
-        let mtu = fastrand::Rng::with_seed(seed).u16(1000..=1450);
-        let faults = Faults { up: mtu, down: mtu, rtt: Duration::from_millis(300), ..Faults::default() };
+        let random = &mut fastrand::Rng::with_seed(seed);
+        let (mtu, rtt) = (random.u16(1000..=1450), Duration::from_millis(random.u64(121..=300)));
+        let faults = Faults { up: mtu, down: mtu, rtt, ..Faults::default() };
         let Run { findings, .. } = run(&faults, seed);
         let close = |proven: Option<u16>| proven.is_some_and(|proven| (mtu - 8..=mtu).contains(&proven));
         assert!(close(findings.up.proven) && close(findings.down.proven), "seed {seed}: {mtu}\n{findings:#?}");
