@@ -98,6 +98,9 @@ pub fn prove(before: &[Trial], after: &[Trial], counted: u64) -> Proof {
             why: format!("{completed} of {of} transfers over {family} from {from} complete with it"),
         };
     }
+    if before.is_empty() {
+        return Proof::NotMeasured { why: "no transfer was made before the change".to_owned() };
+    }
     if of == 0 {
         return Proof::NotMeasured { why: "the server does not answer, not even small packets".to_owned() };
     }
@@ -154,10 +157,17 @@ mod tests {
     }
 
     #[test]
+    fn without_transfers_before_the_change_the_server_is_not_blamed() {
+        for after in [vec![], vec![trial("host", 3, true)], vec![trial("host", 0, false)]] {
+            let Proof::NotMeasured { why } = prove(&[], &after, 6) else { unreachable!("nothing to compare with") };
+            assert_eq!(why, "no transfer was made before the change");
+        }
+    }
+
+    #[test]
     fn a_silent_server_proves_nothing_about_a_clamp() {
         let dead = [trial("host", 0, false)];
         assert!(matches!(prove(&dead, &dead, 0), Proof::NotMeasured { .. }));
-        assert!(matches!(prove(&[], &[], 0), Proof::NotMeasured { .. }));
         let ipv6 = Trial { family: Family::Ipv6, ..trial("host", 0, false) };
         let (before, after) = ([trial("host", 0, true), ipv6.clone()], [trial("host", 3, true), ipv6]);
         assert_eq!(prove(&before, &after, 3), Proof::Proven { before: 0, of: 3, packets: 3 });

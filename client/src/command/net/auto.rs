@@ -12,12 +12,12 @@ use super::check::{Progress, Subject, lock};
 use super::on::{Before, NotProven, out_of_reach, restore, sentence};
 use super::{How, OnArgs, describe};
 use crate::command::Context;
-use crate::cure::{Proof, Remedy, Trial, is_fixed, remedy, restoring_change};
+use crate::cure::{Proof, Remedy, is_fixed, remedy, restoring_change};
 use crate::egress::{EgressLinks, SMALLEST_MTU};
 use crate::error::{Exit, Failure};
 use crate::execute;
 use crate::helper_link::{Change, HelperLink};
-use crate::measure::{self, Plan, Report, memory};
+use crate::measure::{self, Report, memory};
 use crate::terminal::print_json;
 
 /// The reason that there is no value to set.
@@ -175,10 +175,14 @@ async fn attempt(
         _ => return Ok(Outcome { changed: lifted && found == Remedy::Nothing, report, remedy: found, proof: None }),
     };
     super::print_lines(&[format!("measured: {}", report.sentence)])?;
+    let progress = Progress::new("making transfers before the change");
+    let before = Before::of_check(plan, &report, progress.callback());
+    let before = execute::interruptible(interrupt.as_mut(), before).await;
+    progress.end();
+    let before = before?;
     let wanted = clamp.to(mtu);
     let changed = super::make_on_trial(helper, &wanted, &clamp.previous, how.asking()).await?;
     super::print_outcome(&wanted, changed, &helper.status().await)?;
-    let before = Before { plan: Plan { proof: false, ..plan }, trials: Trial::all(&report.places) };
     let progress = Progress::new("making the same transfers again");
     let proof = execute::interruptible(interrupt, before.again(helper, &progress.callback())).await;
     progress.end();

@@ -17,7 +17,7 @@ use crate::egress::{self, Egress, EgressLinks};
 use crate::error::{Exit, Failure, Report};
 use crate::execute::{self, Interrupted};
 use crate::helper_link::{Asking, Change, HelperError, HelperLink};
-use crate::measure::{Plan, ProgressCallback, transfers};
+use crate::measure::{self, Plan, ProgressCallback, transfers};
 use crate::terminal::print_json;
 
 /// Transfers still hang, or something else cured them. The former state was restored.
@@ -169,8 +169,8 @@ const ROUNDS: u32 = 2;
 
 /// Transfers made before a change, to be repeated after it.
 pub(super) struct Before {
-    pub(super) plan: Plan,
-    pub(super) trials: Vec<Trial>,
+    plan: Plan,
+    trials: Vec<Trial>,
 }
 
 impl Before {
@@ -185,6 +185,17 @@ impl Before {
             Ok(Self { plan, trials: Trial::all(&places) })
         };
         tokio::time::timeout(LIMIT, making).await.unwrap_or_else(|_| Err("the transfers took too long".to_owned()))
+    }
+
+    /// The transfers of a check. If it had no time for any, they are made now.
+    pub(super) async fn of_check(plan: Plan, report: &measure::Report, on_progress: ProgressCallback) -> Self {
+        let plan = Plan { proof: false, ..plan };
+        let mut trials = Trial::all(&report.places);
+        if trials.is_empty() {
+            // If this fails, so does their repetition, which reports the reason.
+            trials = transfers(&plan, on_progress).await.map(|places| Trial::all(&places)).unwrap_or_default();
+        }
+        Self { plan, trials }
     }
 
     /// Repeats the transfers and compares them.
@@ -253,10 +264,15 @@ pub(super) fn sentence(proof: &Proof) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
     use airpods_dbus::{LinkKind, LinkName, Origin, PathMtu};
 
     use super::*;
     use crate::cure::clamp::tests::clamped;
+    use crate::cure::remedy::tests::{path, place, report};
+    use crate::measure::Code;
+    use crate::measure::report::{Confidence, PathReport, TransferReport};
 
     #[test]
     fn clamps_in_force_are_distinguished_from_missing_ones() {
@@ -299,6 +315,23 @@ mod tests {
             (Target::Auto, vec![], "no route leads to the internet"),
         ] {
             assert!(passes_no_clamp(&target, &links).unwrap().contains(why), "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_check_that_had_no_time_for_transfers_is_followed_by_some() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let plan = Plan { targets: vec![measure::Target { host: "127.0.0.1".to_owned(), port }], ..Plan::default() };
+        let without = path(Code::PathNarrow, Some(1300), Confidence::Sure);
+        let made = Some(TransferReport { completed: 1, of: 3, ..TransferReport::default() });
+        let with = PathReport { transfers: made, ..without.clone() };
+        for (path, completed) in [(without, 0), (with, 1)] {
+            let report = report(vec![place("host", "lo", vec![path])]);
+            let before = Before::of_check(plan.clone(), &report, Arc::new(|_, _| {})).await;
+            let trials: Vec<_> = before.trials.iter().map(|trial| (trial.completed, trial.of)).collect();
+            assert_eq!(trials, [(completed, 3)]);
         }
     }
 
