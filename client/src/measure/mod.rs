@@ -56,6 +56,7 @@ use deadline::Deadline;
 use path::{Job, Server, measure, unresolved};
 use places::from_network;
 use report::{Family, Link, PathReport, PlaceReport, conclude, nameless};
+use search::SYN_TIMEOUT;
 use targets::{OnlyByProxy, Unresolved};
 use verdict::mark_blocked_quic;
 
@@ -116,9 +117,12 @@ pub async fn check(plan: &Plan, limit: Duration, on_progress: ProgressCallback) 
     conclude(places, begun)
 }
 
+/// Time for the host to search a narrow path and to confirm it, or to wait for two silent servers.
+const HOST_TIME: Duration = Duration::from_secs(8);
+
 /// The host's share of the time that is left: the networks are measured after it, with its result.
 fn host_share(plan: &Plan, left: Duration) -> Duration {
-    if plan.places.networks.is_empty() { left } else { left * 2 / 3 }
+    if plan.places.networks.is_empty() { left } else { HOST_TIME.max(left * 2 / 3).min(left) }
 }
 
 /// The servers of each family, in the order of the targets.
@@ -268,11 +272,22 @@ fn mark_dead_ipv6(paths: &mut [PathReport]) {
     let works = |path: &PathReport| path.family == Family::Ipv4 && path.up.proven.is_some();
     if paths.iter().any(works) {
         for path in paths.iter_mut().filter(|path| path.family == Family::Ipv6) {
-            if matches!(path.verdict, Code::PortFiltered | Code::NoRoute | Code::RefusedOnTheWay) {
+            let is_dead = match path.verdict {
+                Code::PortFiltered | Code::NoRoute | Code::RefusedOnTheWay => true,
+                Code::NotMeasured => stayed_silent(path),
+                _ => false,
+            };
+            if is_dead {
                 path.verdict = Code::Ipv6Dead;
             }
         }
     }
+}
+
+/// Whether no connection was established in the time that one has for it, and only the time for
+/// another server was missing.
+fn stayed_silent(path: &PathReport) -> bool {
+    path.rtt_ms.is_none() && path.up.proven.is_none() && path.seconds >= SYN_TIMEOUT.as_secs_f64()
 }
 
 async fn run_jobs(jobs: Vec<Job>, on_progress: &ProgressCallback) -> Vec<PathReport> {

@@ -68,3 +68,39 @@ fn the_host_leaves_time_for_the_networks_if_there_are_any() {
     plan.places.networks.push(places::tests::place());
     assert!(host_share(&plan, LIMIT) + Duration::from_secs(4) <= LIMIT);
 }
+
+#[test]
+fn the_host_has_time_to_ask_a_second_server_though_a_network_is_measured_after_it() {
+    let mut plan = Plan::default();
+    plan.places.networks.push(places::tests::place());
+    let (searching, confirming) = (Duration::from_secs(3), Duration::from_secs(4));
+    for (left, least) in [(10_000, searching + confirming), (10_000, search::SYN_TIMEOUT * 2), (30_000, LIMIT)] {
+        assert!(host_share(&plan, Duration::from_millis(left)) > least, "{left} {least:?}");
+    }
+    let short = Duration::from_secs(5);
+    assert_eq!(host_share(&plan, short), short, "no more than there is");
+}
+
+#[test]
+fn ipv6_that_never_connects_beside_a_working_ipv4_is_dead_and_one_that_had_no_time_is_not() {
+    let ipv4 = |proven| PathReport {
+        up: report::Direction { proven, ..report::Direction::default() },
+        ..PathReport::without(Family::Ipv4, "registry.example", 443, Code::Fine)
+    };
+    let ipv6 = |verdict, seconds| PathReport {
+        seconds,
+        ..PathReport::without(Family::Ipv6, "registry.example", 443, verdict)
+    };
+    let connected = PathReport { rtt_ms: Some(20.0), ..ipv6(Code::NotMeasured, 5.0) };
+    let marked = |ipv4, ipv6| {
+        let mut paths = [ipv4, ipv6];
+        mark_dead_ipv6(&mut paths);
+        paths.map(|path| path.verdict)[1]
+    };
+    assert_eq!(marked(ipv4(Some(1420)), ipv6(Code::PortFiltered, 4.0)), Code::Ipv6Dead);
+    assert_eq!(marked(ipv4(None), ipv6(Code::PortFiltered, 4.0)), Code::PortFiltered, "nothing works");
+    // Silent for as long as a handshake may take, and no time was left for another server.
+    assert_eq!(marked(ipv4(Some(1420)), ipv6(Code::NotMeasured, 3.61)), Code::Ipv6Dead);
+    assert_eq!(marked(ipv4(Some(1420)), ipv6(Code::NotMeasured, 1.0)), Code::NotMeasured, "time ran out");
+    assert_eq!(marked(ipv4(Some(1420)), connected), Code::NotMeasured, "it leads somewhere");
+}
