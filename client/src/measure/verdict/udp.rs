@@ -4,11 +4,13 @@
 use super::super::report::{PathReport, Udp};
 use super::{Code, FromHost, Weight};
 
-/// The verdict on UDP takes the place of one by which TCP works: a clamp does not help UDP.
+/// The verdict on UDP takes the place of one by which TCP works: a clamp does not help UDP. Where
+/// routers report the path MTU, QUIC adapts as TCP does.
 pub(in crate::measure) fn with_udp(code: Code, udp: Option<&Udp>, from_host: Option<FromHost>) -> Code {
     let (Some(udp), Weight::Fine) = (udp, code.weight()) else { return code };
     let speaks_quic = from_host.is_some_and(|host| host.quic);
     match (code, udp) {
+        (Code::PmtudWorks | Code::PmtuLearnt, _) => code,
         (_, Udp { failed: Some(_), .. }) => Code::UdpNarrow,
         (Code::Fine, Udp { refused: Some(_), .. }) => Code::QuicBlocked,
         (Code::Fine, Udp { answered: false, .. }) if speaks_quic => Code::QuicBlocked,
@@ -42,7 +44,9 @@ mod tests {
         for (code, udp, from_host, expected) in [
             (Code::Fine, Some(&narrow), None, Code::UdpNarrow),
             (Code::Clamped, Some(&narrow), None, Code::UdpNarrow),
-            (Code::PmtudWorks, Some(&narrow), None, Code::UdpNarrow),
+            (Code::LinkSlow, Some(&narrow), None, Code::UdpNarrow),
+            (Code::PmtudWorks, Some(&narrow), None, Code::PmtudWorks),
+            (Code::PmtuLearnt, Some(&narrow), None, Code::PmtuLearnt),
             (Code::PathNarrow, Some(&narrow), None, Code::PathNarrow),
             (Code::NotMeasured, Some(&narrow), None, Code::NotMeasured),
             (Code::Fine, Some(&refused), None, Code::QuicBlocked),
