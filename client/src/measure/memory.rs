@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 pub use attempts::{SeenFrom, note_attempt};
 pub use network::Network;
 
-use super::report::{Link, PlaceReport, Report};
-use super::verdict::Code;
+use super::report::{Link, PathReport, PlaceReport, Report};
+use super::verdict::{Code, Weight};
 use crate::cure::{Remedy, fixed_clamp_command, is_fixed, remedy};
 use crate::egress::Egress;
 use crate::file::{self, Links, Lock, Owner};
@@ -55,6 +55,8 @@ pub struct Remembered {
     pub remedy: Remedy,
     /// It was also measured from within the services' network.
     pub from_network: bool,
+    /// It was measured behind a clamp, so it shows only what the clamp allows.
+    clamped: bool,
 }
 
 /// The remembered measurement of a link, in the network that it is in now.
@@ -121,9 +123,8 @@ impl Memory {
             };
             path.network.is_link_of(&here) && fixed == Some(clamped_to)
         };
-        // A measurement behind the clamp shows only what the clamp allows, so `clamped` does not
-        // count as one of this network.
-        if self.paths.iter().any(|path| path.network.is_of(&here) && path.verdict != Code::Clamped) {
+        // A measurement behind the clamp does not count as one of this network.
+        if self.paths.iter().any(|path| path.network.is_of(&here) && !path.clamped) {
             return None;
         }
         age(self.paths.iter().rfind(is_value)?.at, now)
@@ -149,10 +150,10 @@ impl Memory {
     fn take(&mut self, network: &Network, report: &Report, now: SystemTime) {
         let here = network.fingerprint(&self.salt);
         let earlier = self.paths.iter().rfind(|path| path.network.is_of(&here)).cloned();
-        let (verdict, remedy) = judged(report, &network.link, earlier);
+        let (verdict, remedy, clamped) = judged(report, &network.link, earlier);
         self.paths.retain(|path| !path.network.is_of(&here));
         let from_network = report.places.iter().any(PlaceReport::is_measured_inside);
-        self.paths.push(Remembered { network: here, at: seconds(now), verdict, remedy, from_network });
+        self.paths.push(Remembered { network: here, at: seconds(now), verdict, remedy, from_network, clamped });
         let surplus = self.paths.len().saturating_sub(MAX_ENTRIES);
         self.paths.drain(..surplus);
     }
@@ -173,16 +174,29 @@ impl Memory {
     }
 }
 
-/// The verdict and the remedy to keep. Behind a clamp every path looks as wide as the clamp, so an
-/// earlier result without it stays.
-fn judged(report: &Report, link: &str, earlier: Option<Remembered>) -> (Code, Remedy) {
-    let is_clamped = report.places.iter().flat_map(|place| &place.paths).any(|path| path.verdict == Code::Clamped);
-    match (remedy(report, link), earlier) {
-        (
-            Remedy::Nothing,
-            Some(Remembered { verdict, remedy: remedy @ (Remedy::Fixed { .. } | Remedy::Route), .. }),
-        ) if is_clamped => (verdict, remedy),
-        (remedy, _) => (report.verdict, remedy),
+/// The verdict and the remedy to keep, and whether a clamp limits them. Behind a clamp every path
+/// looks as wide as the clamp, so an earlier result without it stays.
+fn judged(report: &Report, link: &str, earlier: Option<Remembered>) -> (Code, Remedy, bool) {
+    let paths = || report.places.iter().flat_map(|place| &place.paths);
+    let is_fault_of_tcp =
+        |path: &PathReport| path.verdict.weight() == Weight::Broken && path.verdict != Code::UdpNarrow;
+    let remedy = remedy(report, link);
+    let tcp_works = match remedy {
+        Remedy::Nothing => true,
+        Remedy::OtherFault => !paths().any(is_fault_of_tcp),
+        Remedy::Route | Remedy::Fixed { .. } | Remedy::NotMeasured => false,
+    };
+    let behind_clamp = tcp_works && paths().any(PathReport::is_clamped);
+    match earlier {
+        Some(Remembered { verdict, remedy: remedy @ (Remedy::Fixed { .. } | Remedy::Route), clamped, .. })
+            if behind_clamp =>
+        {
+            (verdict, remedy, clamped)
+        }
+        _ => {
+            let shows_clamp = matches!(report.verdict, Code::Clamped | Code::UdpNarrow);
+            (report.verdict, remedy, behind_clamp && shows_clamp)
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::targets::Target;
-use super::verdict::{Code, Weight, Words, words};
+use super::verdict::{Code, Weight, Words, is_clamped, words};
 
 /// A whole check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -135,6 +135,15 @@ pub struct PathReport {
 }
 
 impl PathReport {
+    /// Whether a clamp keeps TCP's packets small, even if the verdict is one on UDP.
+    pub(super) fn is_clamped(&self) -> bool {
+        let limit = |direction: &Direction| direction.limit.zip(direction.limited_by);
+        match self.verdict {
+            Code::UdpNarrow => is_clamped(limit(&self.up), limit(&self.down)),
+            verdict => verdict == Code::Clamped,
+        }
+    }
+
     /// A report without a measurement.
     #[must_use]
     pub fn without(family: Family, server: &str, port: u16, verdict: Code) -> Self {

@@ -6,7 +6,7 @@ use airpods_dbus::LinkKind;
 use super::*;
 use crate::cure::remedy::tests::{path, place, report};
 use crate::kernel::Gateway;
-use crate::measure::report::Confidence;
+use crate::measure::report::{Confidence, Direction, LimitedBy, PathReport};
 
 /// `wg0` with an MTU of 1420, beside this router.
 fn router(address: &str, card: Option<&str>) -> Network {
@@ -85,6 +85,52 @@ fn a_measurement_behind_a_clamp_does_not_replace_one_without() {
     let fine = report(vec![place("host", "wg0", vec![path(Code::Fine, None, Confidence::Sure)])]);
     memory.take(&home, &fine, at(60));
     assert_eq!(memory.known(&home, at(60)).unwrap().remedy, Remedy::Nothing);
+}
+
+/// A path behind a clamp whose UDP is too narrow as well: its verdict hides the clamp.
+fn behind_clamp_with_narrow_udp() -> Report {
+    let held = |by| Direction { proven: Some(1300), limit: Some(1300), limited_by: Some(by), ..Direction::default() };
+    let path = PathReport {
+        up: held(LimitedBy::Mss),
+        down: held(LimitedBy::Flight),
+        ..path(Code::UdpNarrow, None, Confidence::AtLeast)
+    };
+    report(vec![place("host", "wg0", vec![path])])
+}
+
+#[test]
+fn narrow_udp_behind_a_clamp_does_not_replace_the_value_that_was_measured_without() {
+    let home = router("192.0.2.1", None);
+    let mut memory = measured(&home);
+    memory.take(&home, &behind_clamp_with_narrow_udp(), at(50));
+    let known = memory.known(&home, at(60)).unwrap();
+    assert_eq!((known.verdict, known.age), (Code::PathNarrow, Duration::from_secs(10)));
+    assert!(matches!(known.remedy, Remedy::Fixed { .. }));
+    assert_eq!(memory.stale_clamp_age(&home, 1300, at(60)), None, "it was measured here");
+    let without_clamp = report(vec![place("host", "wg0", vec![path(Code::UdpNarrow, None, Confidence::Sure)])]);
+    memory.take(&home, &without_clamp, at(60));
+    assert_eq!(memory.known(&home, at(60)).unwrap().remedy, Remedy::OtherFault);
+}
+
+#[test]
+fn another_fault_than_narrow_udp_is_kept_though_the_path_is_clamped() {
+    let home = router("192.0.2.1", None);
+    let mut memory = measured(&home);
+    let mut both = behind_clamp_with_narrow_udp();
+    both.places.push(place("airpods", "wg0", vec![path(Code::ContainerCut, None, Confidence::Sure)]));
+    memory.take(&home, &both, at(50));
+    assert_eq!(memory.known(&home, at(60)).unwrap().remedy, Remedy::OtherFault);
+}
+
+#[test]
+fn a_clamp_of_elsewhere_is_still_warned_about_if_only_narrow_udp_was_measured_behind_it_here() {
+    let away = router("192.0.2.254", None);
+    let clamped = report(vec![place("host", "wg0", vec![path(Code::Clamped, None, Confidence::AtLeast)])]);
+    for here in [behind_clamp_with_narrow_udp(), clamped] {
+        let mut memory = measured(&router("192.0.2.1", None));
+        memory.take(&away, &here, at(50));
+        assert_eq!(memory.stale_clamp_age(&away, 1300, at(60)), Some(Duration::from_secs(60)), "{}", here.verdict);
+    }
 }
 
 #[test]

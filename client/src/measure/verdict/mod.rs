@@ -197,10 +197,9 @@ fn passes(findings: &Findings, facts: &PathFacts) -> Code {
     };
     // Decided before `healed`: behind a clamp a lost packet is repaired in packets of the clamp's
     // size, which heals nothing.
-    match (limited(&findings.up, LimitedBy::Mss), limited(&findings.down, LimitedBy::Flight)) {
-        // Some clamps subtract the 12 bytes of timestamps on one side only.
-        (Some(up), Some(down)) if up.abs_diff(down) <= 12 => return Code::Clamped,
-        _ => {}
+    let below_top = |evidence: &Evidence| evidence.limit.filter(|(limit, _)| *limit < facts.top);
+    if is_clamped(below_top(&findings.up), below_top(&findings.down)) {
+        return Code::Clamped;
     }
     // The report on the way up has taught our kernel a path MTU, and it announces no more since.
     // The fate of larger packets on the way down is unknown.
@@ -224,6 +223,15 @@ fn passes(findings: &Findings, facts: &PathFacts) -> Code {
         (true, false) => Code::DownNotMeasured,
         _ if limited(&findings.down, LimitedBy::Flight).is_some() => Code::DownNotMeasured,
         (true, true) => quality(findings),
+    }
+}
+
+/// Whether a clamp explains the limits below the largest size, up and down.
+pub(super) fn is_clamped(up: Option<(u16, LimitedBy)>, down: Option<(u16, LimitedBy)>) -> bool {
+    match (up, down) {
+        // Some clamps subtract the 12 bytes of timestamps on one side only.
+        (Some((up, LimitedBy::Mss)), Some((down, LimitedBy::Flight))) => up.abs_diff(down) <= 12,
+        _ => false,
     }
 }
 
