@@ -44,17 +44,18 @@ pub fn is_named(status: &Status, link: &str) -> bool {
     status.clamps.iter().any(|clamp| clamp.link == link && clamp.origin == Origin::Named)
 }
 
-/// The command that clamps a link to its route's MTU. For a VPN link it is the command that clamps
-/// every VPN link.
+/// Whether a clamp of every VPN link has an effect on this link. `named` says whether the link is
+/// clamped by its name, which outweighs it.
 #[must_use]
-pub fn clamp_command(egress: &Egress) -> String {
-    if egress.kind.is_vpn() { "airpods net clamp on".to_owned() } else { by_name(egress, "") }
+pub fn is_of_all(egress: &Egress, named: bool) -> bool {
+    egress.kind.is_vpn() && !named
 }
 
-/// The same, by the link's name.
+/// The command that clamps a link to its route's MTU. For a VPN link without a clamp by name it is
+/// the command that clamps every VPN link.
 #[must_use]
-pub fn named_clamp_command(egress: &Egress) -> String {
-    by_name(egress, "")
+pub fn clamp_command(egress: &Egress, named: bool) -> String {
+    if is_of_all(egress, named) { "airpods net clamp on".to_owned() } else { by_name(egress, "") }
 }
 
 /// The command that clamps a link to this number of bytes or, with `auto`, to the number that it
@@ -166,8 +167,9 @@ pub(crate) mod tests {
             kind: LinkKind { info_kind: info_kind.to_owned(), tun_type, hardware: 1 },
             mtu: 1420,
         };
-        let both = |egress: &Egress| [clamp_command(egress), fixed_clamp_command(egress, "auto")];
+        let both = |egress: &Egress| [clamp_command(egress, false), fixed_clamp_command(egress, "auto")];
         assert_eq!(both(&egress("wireguard", None)), ["airpods net clamp on", "airpods net clamp on tun9 --mtu auto"]);
+        assert_eq!(clamp_command(&egress("wireguard", None), true), "airpods net clamp on tun9");
         for no_vpn in [egress("tun", Some(2)), egress("", None)] {
             let expected = ["airpods net clamp on tun9 --any-link", "airpods net clamp on tun9 --mtu auto --any-link"];
             assert_eq!(both(&no_vpn), expected);

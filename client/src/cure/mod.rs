@@ -10,8 +10,8 @@ pub mod proof;
 pub mod remedy;
 
 pub use clamp::{
-    ClampCoverage, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to, is_fixed, is_named,
-    named_clamp_command, restoring_change,
+    ClampCoverage, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to, is_fixed, is_named, is_of_all,
+    restoring_change,
 };
 pub use proof::{Proof, Trial, prove};
 pub use remedy::{Remedy, remedy};

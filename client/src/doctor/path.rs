@@ -10,10 +10,7 @@ use airpods_dbus::Status;
 use super::helper::HelperNeed;
 use super::{Code, Finding};
 use crate::config::Config;
-use crate::cure::{
-    ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to, is_named,
-    named_clamp_command,
-};
+use crate::cure::{ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to, is_named};
 use crate::egress::{self, Branch, Egress, EgressLinks, EgressPath, NetworkPath, SMALLEST_MTU, Verdict};
 use crate::measure::memory::{Known, Memory, Network, StaleClamp, ago};
 use crate::measure::{targets, verdict};
@@ -158,14 +155,10 @@ fn narrow(
     let Egress { link, mtu, .. } = egress;
     let network_mtu = route.network_mtu.unwrap_or_default();
     let known = known.filter(|known| known.from_network);
-    let coverage = coverage(status, egress);
-    let cure = match status {
-        Some(status) if coverage != ClampCoverage::Open && is_named(status, link) => named_clamp_command(egress),
-        _ => cure(egress, status.is_some()),
-    };
+    let cure = cure(egress, status);
     let how = known.map_or_else(|| "inferred, not measured".to_owned(), |known| format!("measured {}", ago(known.age)));
     let find = if helper_need == HelperNeed::None { Finding::note } else { Finding::broken };
-    match coverage {
+    match coverage(status, egress) {
         ClampCoverage::Clamped => Finding::fine(format!("packets of {services}: {route}, clamped")),
         ClampCoverage::Open | ClampCoverage::TooHigh(_)
             if known.is_some_and(|known| known.remedy == Remedy::Nothing) =>
@@ -203,13 +196,14 @@ fn coverage(status: Option<&Status>, egress: &Egress) -> ClampCoverage {
     status.map_or(ClampCoverage::Open, |status| clamp_coverage(status, egress))
 }
 
-fn cure(egress: &Egress, helper: bool) -> String {
-    fitting_network(egress.mtu, helper).unwrap_or_else(|| clamp_command(egress))
+fn cure(egress: &Egress, status: Option<&Status>) -> String {
+    let clamp = || clamp_command(egress, status.is_some_and(|status| is_named(status, &egress.link)));
+    fitting_network(egress.mtu).filter(|_| status.is_none()).unwrap_or_else(clamp)
 }
 
 /// The cure without a helper: a network whose MTU fits the link, unless that is too small for IPv6.
-fn fitting_network(mtu: u32, helper: bool) -> Option<String> {
-    (!helper && mtu >= SMALLEST_MTU)
+fn fitting_network(mtu: u32) -> Option<String> {
+    (mtu >= SMALLEST_MTU)
         .then(|| format!("airpods config set runtime.network.mtu {mtu} && airpods start --reset-network"))
 }
 
@@ -242,16 +236,28 @@ fn narrow_branch(branch: &Branch, paths: &[Path], status: Option<&Status>, measu
         path.route.network_path == NetworkPath::Bridge && path.route.network_mtu.is_some_and(|network| network > mtu)
     };
     let services: Vec<String> = paths.iter().filter(sends_more).map(|path| format!("`{}`", path.service)).collect();
-    if services.is_empty() || coverage(status, egress) == ClampCoverage::Clamped {
+    if services.is_empty() {
         return None;
     }
-    let cause = format!(
-        "`{link}` leads to {to} and takes {mtu} bytes, less than the network of {} sends: large transfers there can hang (inferred, \
-         not measured)",
-        services.join(", ")
-    );
-    let cure = cure(egress, status.is_some());
-    Some(Finding::note(Code::MtuBlackHole, cause, cure))
+    let services = services.join(", ");
+    let (code, cause) = match coverage(status, egress) {
+        ClampCoverage::Clamped => return None,
+        ClampCoverage::TooHigh(clamp) => (
+            Code::Measured(verdict::Code::ClampTooHigh),
+            format!(
+                "`{link}` leads to {to}, is clamped to {clamp} bytes and takes {mtu}: large transfers of {services} there can hang \
+                 (inferred, not measured)"
+            ),
+        ),
+        ClampCoverage::Open => (
+            Code::MtuBlackHole,
+            format!(
+                "`{link}` leads to {to} and takes {mtu} bytes, less than the network of {services} sends: large transfers there can \
+                 hang (inferred, not measured)"
+            ),
+        ),
+    };
+    Some(Finding::note(code, cause, cure(egress, status)))
 }
 
 pub(super) fn read_measured(

@@ -197,7 +197,7 @@ async fn look_at(
         started_at: container.and_then(|container| container.started_at),
         health,
         path,
-        clamped: None,
+        clamp: None,
         stale_clamp: None,
     }
 }

@@ -6,7 +6,7 @@ use airpods_dbus::Status;
 use serde_json::{Value, json};
 
 use super::state::ServiceState;
-use crate::cure::{ClampCoverage, clamp_command, clamp_coverage, is_fixed};
+use crate::cure::{ClampCoverage, clamp_command, clamp_coverage, is_fixed, is_named};
 use crate::egress::{Egress, EgressPath};
 use crate::health::{Answer, HealthCheck};
 use crate::measure::memory::{Memory, Network, StaleClamp};
@@ -26,10 +26,32 @@ pub(super) struct Row {
     pub(super) health: Option<(HealthCheck, Result<Answer, String>)>,
     /// The network path of its packets; none while it does not run.
     pub(super) path: Option<EgressPath>,
-    /// Whether the path is clamped; none if a clamp would not help.
-    pub(super) clamped: Option<bool>,
+    /// The clamp of the path; none if a clamp would not help.
+    pub(super) clamp: Option<PathClamp>,
     /// The path is clamped to a value that was measured on another network.
     pub(super) stale_clamp: Option<StaleClamp>,
+}
+
+/// The clamp of a path.
+#[derive(Debug)]
+pub(super) struct PathClamp {
+    coverage: ClampCoverage,
+    /// The command that clamps it to what the link takes.
+    command: String,
+}
+
+impl PathClamp {
+    fn is_enough(&self) -> bool {
+        self.coverage == ClampCoverage::Clamped
+    }
+
+    fn words(&self) -> &'static str {
+        match self.coverage {
+            ClampCoverage::Clamped => "clamped",
+            ClampCoverage::TooHigh(_) => "clamp too high",
+            ClampCoverage::Open => "not clamped",
+        }
+    }
 }
 
 impl Row {
@@ -38,10 +60,15 @@ impl Row {
         self.health.as_ref().is_some_and(|(_, outcome)| !outcome.as_ref().is_ok_and(|answer| answer.healthy))
     }
 
-    /// Whether large transfers may hang: the path is not clamped, or the clamp's value is from
-    /// another network.
+    /// Whether large transfers may hang: the path is not clamped to what the link takes, or the
+    /// clamp's value is from another network.
     pub(super) fn may_hang(&self) -> bool {
-        self.clamped == Some(false) || self.stale_clamp.is_some()
+        self.lacking().is_some() || self.stale_clamp.is_some()
+    }
+
+    /// The clamp of the path, if it is not enough.
+    fn lacking(&self) -> Option<&PathClamp> {
+        self.clamp.as_ref().filter(|clamp| !clamp.is_enough())
     }
 
     pub(super) fn uptime(&self) -> Option<Uptime> {
@@ -70,15 +97,14 @@ impl Row {
     pub(super) fn judge_clamp(&mut self, helper: &Status) {
         let path = self.path.as_ref().filter(|path| path.exceeds_tunnel());
         let egress = path.and_then(|path| path.egress.as_ref());
-        self.clamped = egress.map(|egress| clamp_coverage(helper, egress) == ClampCoverage::Clamped);
+        self.clamp = egress.map(|egress| PathClamp {
+            coverage: clamp_coverage(helper, egress),
+            command: clamp_command(egress, is_named(helper, &egress.link)),
+        });
     }
 
     pub(super) fn path(&self) -> String {
-        let clamp = match self.clamped {
-            Some(true) => ", clamped",
-            Some(false) => ", not clamped",
-            None => "",
-        };
+        let clamp = self.clamp.as_ref().map(|clamp| format!(", {}", clamp.words())).unwrap_or_default();
         self.path.as_ref().map_or_else(|| "-".to_owned(), |path| format!("{path}{clamp}"))
     }
 
@@ -120,7 +146,7 @@ impl Row {
         });
         let path = self.path.as_ref().map(|path| {
             let mut path = path.to_json();
-            path["clamped"] = json!(self.clamped);
+            path["clamped"] = json!(self.clamp.as_ref().map(PathClamp::is_enough));
             path["measured_elsewhere"] = json!(self.stale_clamp.is_some());
             path
         });
@@ -163,8 +189,8 @@ pub(super) fn next(rows: &[Row], named: &[String]) -> Option<String> {
     if let Some(stale_clamp) = rows.iter().find_map(|row| row.stale_clamp.as_ref()) {
         return Some(stale_clamp.cure.clone());
     }
-    if let Some(row) = first(Row::may_hang) {
-        return row.egress().map(clamp_command);
+    if let Some(clamp) = rows.iter().find_map(Row::lacking) {
+        return Some(clamp.command.clone());
     }
     if rows.iter().any(|row| row.state.runs()) {
         return None;
@@ -177,8 +203,11 @@ pub(super) fn next(rows: &[Row], named: &[String]) -> Option<String> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use airpods_dbus::Origin;
+
     use super::*;
     use crate::config::StatusRange;
+    use crate::cure::clamp::tests::clamped;
     use crate::egress::{NetworkPath, Verdict};
     use crate::health::HttpCheck;
     use crate::podman::ContainerState;
@@ -198,9 +227,9 @@ pub(super) mod tests {
     /// A service without a container.
     pub(in super::super) fn row(service: &str) -> Row {
         let (service, container) = (service.to_owned(), format!("{service}-0"));
-        let (started_at, health, path, clamped, stale_clamp) = (None, None, None, None, None);
+        let (started_at, health, path, clamp, stale_clamp) = (None, None, None, None, None);
         let state = ServiceState::default();
-        Row { service, configured: true, container, state, started_at, health, path, clamped, stale_clamp }
+        Row { service, configured: true, container, state, started_at, health, path, clamp, stale_clamp }
     }
 
     /// A running service whose packets leave through a VPN.
@@ -228,12 +257,21 @@ pub(super) mod tests {
         let done = || Row { state: ServiceState { oneshot: true, ..ended_with(0) }, ..row("job") };
         let left = || Row { state: ended_with(0), configured: false, ..row("old") };
         let well = || running("web", NetworkPath::Host, Verdict::HostSockets);
-        let open = || Row { clamped: Some(false), ..well() };
+        let judged = |helper: &Status| {
+            let mut row = running("web", NetworkPath::Bridge, Verdict::ClampHelps);
+            row.judge_clamp(helper);
+            row
+        };
+        let open = || judged(&Status::default());
+        let too_high = |origin| judged(&clamped(origin, Some(1400)));
         let cases = [
             (vec![], Some("airpods config edit")),
             (vec![failed(), silent("web", NetworkPath::Bridge), open()], Some("airpods doctor")),
             (vec![open(), silent("model", NetworkPath::Bridge)], Some("airpods logs model")),
             (vec![open(), row("paint")], Some("airpods net clamp on")),
+            (vec![too_high(Origin::Named), open()], Some("airpods net clamp on wg0")),
+            (vec![too_high(Origin::Auto)], Some("airpods net clamp on")),
+            (vec![judged(&clamped(Origin::Named, Some(1300)))], None),
             (vec![well(), row("paint")], None),
             (vec![well()], None),
             (vec![row("paint"), done()], Some("airpods start")),

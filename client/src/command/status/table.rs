@@ -179,6 +179,7 @@ mod tests {
     use super::super::row::tests::{RUNNING, ended, ended_with, row, running, silent};
     use super::*;
     use crate::config::StatusRange;
+    use crate::cure::clamp::tests::clamped;
     use crate::egress::{NetworkPath, RootlessBackend, Verdict};
     use crate::health::{HealthCheck, HttpCheck};
     use crate::podman::End;
@@ -235,17 +236,21 @@ mod tests {
     fn the_network_path_is_shown_and_whether_it_is_clamped_where_that_matters() {
         let mut bridged = running("model", NetworkPath::Bridge, Verdict::ClampHelps);
         let hosted = running("paint", NetworkPath::Host, Verdict::HostSockets);
+        let mut too_high = running("web", NetworkPath::Bridge, Verdict::ClampHelps);
         bridged.judge_clamp(&airpods_dbus::Status::default());
+        too_high.judge_clamp(&clamped(airpods_dbus::Origin::Named, Some(1400)));
         let expected = [
             "Service  Status   Uptime  Path",
             "model    running  -       bridge -> wg0 (1380), not clamped",
+            "web      running  -       bridge -> wg0 (1380), clamp too high",
             "paint    running  -       host -> wg0 (1380)",
         ];
+        assert_eq!(too_high.to_json()["path"]["clamped"], false);
         assert_eq!(bridged.to_json()["path"]["clamped"], false);
         assert_eq!(hosted.to_json()["path"]["clamped"], serde_json::Value::Null);
         assert_eq!(bridged.to_json()["path"]["verdict"], "clamp-helps");
         let shown: Vec<String> =
-            shown(&[bridged, hosted], WIDTH).iter().map(|line| line.replace("  Info", "")).collect();
+            shown(&[bridged, too_high, hosted], WIDTH).iter().map(|line| line.replace("  Info", "")).collect();
         assert_eq!(shown.iter().map(|line| line.trim_end()).collect::<Vec<_>>(), expected);
     }
 

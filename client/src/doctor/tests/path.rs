@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use airpods_dbus::doubles::clamp_status;
-use airpods_dbus::{ClampState, ClampStatus, LinkKind, Mode, PathMtu, Status};
+use airpods_dbus::{ClampState, ClampStatus, LinkKind, Mode, Origin, PathMtu, Status};
 
 use super::{Case, bad, healthy};
 use crate::cure::Remedy;
@@ -72,6 +72,12 @@ fn split(facts: &mut Facts) {
     facts.measured.branches = vec![Branch { to: "10.0.0.0/8".parse().unwrap(), egress }];
 }
 
+/// A clamp of a link by its name, to a fixed value.
+fn named(link: &str, mtu: u32) -> ClampStatus {
+    let active = clamp_status(link, ClampState::Active);
+    ClampStatus { origin: Origin::Named, mode: Mode::Fixed, mtu: Some(mtu), ..active }
+}
+
 fn fixed(mtu: u32) -> Remedy {
     Remedy::Fixed { mtu: PathMtu::new(mtu).unwrap(), at_least: false }
 }
@@ -106,6 +112,16 @@ pub(super) const CASES: &[Case] = &[
         Level::Broken,
         "`wg0` is clamped to 1400 bytes and takes 1380: large transfers of `ollama`, `open-webui` hang",
         "airpods net clamp on",
+    ),
+    (
+        |facts| {
+            rootful(facts, Verdict::ClampHelps);
+            keeps(facts, vec![named("wg0", 1400)]);
+        },
+        Code::Measured(verdict::Code::ClampTooHigh),
+        Level::Broken,
+        "`wg0` is clamped to 1400 bytes and takes 1380",
+        "airpods net clamp on wg0",
     ),
     (
         |facts| {
@@ -206,6 +222,16 @@ pub(super) const CASES: &[Case] = &[
         Level::Note,
         "`tun0` leads to 10.0.0.0/8 and takes 1300 bytes, less than the network of `ollama`, `open-webui` sends",
         "airpods net clamp on",
+    ),
+    (
+        |facts| {
+            split(facts);
+            keeps(facts, vec![named("tun0", 1400)]);
+        },
+        Code::Measured(verdict::Code::ClampTooHigh),
+        Level::Note,
+        "`tun0` leads to 10.0.0.0/8, is clamped to 1400 bytes and takes 1300: large transfers of `ollama`, `open-webui` there can hang",
+        "airpods net clamp on tun0",
     ),
     (
         |facts| {

@@ -4,8 +4,8 @@ use airpods_dbus::{ClampOptions, LinkName, PathMtu, Status, Target};
 
 use crate::config::NetworkMode;
 use crate::cure::{
-    ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to, is_named,
-    named_clamp_command, restoring_change,
+    ClampCoverage, Remedy, clamp_command, clamp_coverage, fixed_clamp_command, is_clamped_to, is_named, is_of_all,
+    restoring_change,
 };
 use crate::egress::{Egress, EgressPath, Facts, NetworkPath, SMALLEST_MTU, Verdict};
 use crate::helper_link::Change;
@@ -199,8 +199,9 @@ impl Narrow {
         if let (Cause::Network { .. }, ClampCoverage::TooHigh(mtu)) =
             (&self.cause, clamp_coverage(status, &self.egress))
         {
-            self.existing = Existing { too_high: Some(mtu), named: is_named(status, link), persist: false };
+            self.existing.too_high = Some(mtu);
         }
+        self.existing.named = is_named(status, link);
         let now = restoring_change(status, &self.target(), false);
         self.existing.persist = matches!(now, Change::On(_, options) if options.persist);
         self
@@ -249,13 +250,12 @@ impl Narrow {
 
     /// Whether the cure is a clamp of every VPN link.
     fn is_for_all(&self) -> bool {
-        matches!(self.cause, Cause::Network { .. }) && self.egress.kind.is_vpn() && !self.existing.named
+        matches!(self.cause, Cause::Network { .. }) && is_of_all(&self.egress, self.existing.named)
     }
 
     fn command(&self) -> String {
         match self.cause {
-            Cause::Network { .. } if self.existing.named => named_clamp_command(&self.egress),
-            Cause::Network { .. } => clamp_command(&self.egress),
+            Cause::Network { .. } => clamp_command(&self.egress, self.existing.named),
             Cause::Path { takes, .. } => fixed_clamp_command(&self.egress, takes),
         }
     }
