@@ -112,14 +112,11 @@ impl Clamp<'_> {
     pub(super) fn preview(&self) -> io::Result<()> {
         match self.advice() {
             Advice::Clamp(narrow) => {
-                let would = match self.policy {
+                let verb = match self.policy {
                     MssClamp::Require => "clamp",
                     MssClamp::Auto | MssClamp::Off => "offer to clamp",
                 };
-                print_lines(&[
-                    narrow.problem(),
-                    format!("would {would} `{}` if it is not clamped yet", narrow.egress.link),
-                ])
+                print_lines(&[narrow.problem(), narrow.preview(verb)])
             }
             other => print_lines(&self.notes(&other)),
         }

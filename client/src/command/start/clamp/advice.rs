@@ -44,7 +44,7 @@ pub(super) struct Narrow {
 struct Existing {
     /// Its fixed value, if the link takes less.
     too_high: Option<u32>,
-    /// That one is of the link's name, so only a clamp by name replaces it.
+    /// It is of the link's name, so only a clamp by name replaces it.
     named: bool,
     /// It is kept across reboots.
     persist: bool,
@@ -258,6 +258,16 @@ impl Narrow {
             Cause::Network { .. } => clamp_command(&self.egress, self.existing.named),
             Cause::Path { takes, .. } => fixed_clamp_command(&self.egress, takes),
         }
+    }
+
+    /// The sentence of `--dry-run`, which does not know the helper's clamps. `verb` is what the
+    /// start would do.
+    pub(super) fn preview(&self, verb: &str) -> String {
+        let bytes = match self.cause {
+            Cause::Network { .. } => self.egress.mtu,
+            Cause::Path { takes, .. } => takes.into(),
+        };
+        format!("would {verb} `{}` unless it is already clamped to at most {bytes} bytes", self.egress.link)
     }
 
     /// The cure that needs no privilege: a lower MTU of the network, which also helps UDP. If

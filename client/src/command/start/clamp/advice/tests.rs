@@ -144,6 +144,14 @@ fn a_clamp_that_is_on_cures_a_narrow_path_only_if_it_is_small_enough() {
 }
 
 #[test]
+fn the_preview_names_the_clamp_that_is_low_enough() {
+    let expected = "would clamp `wg0` unless it is already clamped to at most 1380 bytes";
+    assert_eq!(narrow(1380).preview("clamp"), expected);
+    let narrow_path = offered(&behind_wg0(1420), &[], &known(to(1300), Code::PathNarrow, false));
+    assert!(narrow_path.preview("clamp").ends_with("to at most 1300 bytes"), "{narrow_path:?}");
+}
+
+#[test]
 fn a_fixed_clamp_above_the_links_mtu_is_no_cure_and_is_replaced_as_it_was_set() {
     use crate::cure::clamp::tests::clamped;
     use airpods_dbus::Origin;
