@@ -69,17 +69,7 @@ pub(super) fn install(set: &ExportSet<'_>, environment: &Environment, force: boo
     let (root, folder) = place(environment)?;
     let podman = installed_podman()?;
     let installed = install_into(set, &folder, root, force, podman, &mut |words| systemctl(root, words))?;
-    let user = if root { "" } else { "--user " };
-    print_line(if root {
-        "they start at boot"
-    } else {
-        "they start when you log in, and at boot with `loginctl enable-linger`"
-    });
-    if installed.is_understood {
-        let services = installed.services.join(" ");
-        print_line(&format!("start them now: airpods stop --remove && systemctl {user}start {services}"));
-    }
-    print_line("undo this: airpods export quadlet --remove");
+    installed.next_steps(root).iter().for_each(|line| print_line(line));
     Ok(())
 }
 
@@ -114,6 +104,24 @@ struct Installed {
     services: Vec<String>,
     /// This podman knows every key of the units.
     is_understood: bool,
+}
+
+impl Installed {
+    /// The lines for the user: when the services start, if podman makes any, and the commands.
+    fn next_steps(&self, root: bool) -> Vec<String> {
+        let undo = "undo this: airpods export quadlet --remove".to_owned();
+        if !self.is_understood {
+            return vec![undo];
+        }
+        let (user, when) = if root {
+            ("", "they start at boot")
+        } else {
+            ("--user ", "they start when you log in, and at boot with `loginctl enable-linger`")
+        };
+        let services = self.services.join(" ");
+        let start = format!("start them now: airpods stop --remove && systemctl {user}start {services}");
+        vec![when.to_owned(), start, undo]
+    }
 }
 
 fn install_into(
@@ -258,7 +266,10 @@ mod tests {
             fs::write(folder.path().join(name), text).unwrap();
         }
         let (done, calls) = install_three(folder.path(), false);
-        let Installed { services, is_understood } = done.unwrap();
+        let installed = done.unwrap();
+        let lines = installed.next_steps(false);
+        assert!(lines[0].starts_with("they start when you log in") && lines.len() == 3, "{lines:?}");
+        let Installed { services, is_understood } = installed;
         assert!(is_understood);
         assert!(!services.is_empty() && services.iter().all(|name| name.starts_with("airpods-")), "{services:?}");
         assert_eq!(calls, ["daemon-reload"]);
@@ -289,7 +300,10 @@ mod tests {
             assert!(told.contains(word), "{told}");
         }
         let (installed, _) = install_for(Version { major: 4, minor: 6 }, folder.path(), false);
-        assert!(!installed.unwrap().is_understood, "podman 4.6 does not know `PidsLimit=`");
+        let installed = installed.unwrap();
+        assert!(!installed.is_understood, "podman 4.6 does not know `PidsLimit=`");
+        let only_undo = ["undo this: airpods export quadlet --remove"];
+        assert_eq!([installed.next_steps(false), installed.next_steps(true)], [only_undo, only_undo]);
     }
 
     #[test]
