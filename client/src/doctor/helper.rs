@@ -12,6 +12,8 @@ use crate::helper_link::{ExpectedAnswer, HelperError, HelperLink};
 pub enum Helper {
     /// There is no system bus, or it does not answer; carries a sentence.
     NoBus(String),
+    /// Another user listens on the bus; carries a sentence.
+    ForeignBus(String),
     /// It is not installed.
     Missing,
     /// It is installed but does not start or answer; carries a sentence.
@@ -84,6 +86,10 @@ pub(super) fn judge(helper: &Helper, helper_need: HelperNeed) -> Vec<Finding> {
         Helper::NoBus(why) => {
             let cause = format!("{why}, so nothing can be clamped");
             found(Code::BusMissing, cause, "sudo systemctl start dbus.socket")
+        }
+        Helper::ForeignBus(why) => {
+            let cause = format!("{why}, so nothing can be clamped");
+            found(Code::BusMissing, cause, "unset DBUS_SYSTEM_BUS_ADDRESS")
         }
         Helper::Missing => {
             let cause = "the helper `airpods-helper` is not installed, so nothing can be clamped".to_owned();
@@ -198,6 +204,7 @@ async fn ask(remote: bool) -> Result<(Status, Permission), HelperError> {
 fn classify(error: &HelperError) -> Helper {
     match error {
         HelperError::NoBus(_) | HelperError::SilentBus(_) => Helper::NoBus(error.to_string()),
+        HelperError::ForeignBus(_) => Helper::ForeignBus(error.to_string()),
         HelperError::NotInstalled => Helper::Missing,
         other => Helper::Failed(other.to_string()),
     }

@@ -14,6 +14,9 @@ pub enum HelperError {
     /// There is no system bus.
     #[error("the system bus cannot be reached")]
     NoBus(#[source] zbus::Error),
+    /// Another user listens on the bus; carries the uid. Nothing that this bus reports is believed.
+    #[error("user {0} listens on the system bus, and not root or this user")]
+    ForeignBus(u32),
     /// The bus's socket accepts connections, but nothing answers.
     #[error("the system bus does not answer within {} s", .0.as_secs())]
     SilentBus(Duration),
@@ -79,6 +82,7 @@ impl Report for HelperError {
     fn exit(&self) -> Exit {
         match self {
             Self::NoBus(_)
+            | Self::ForeignBus(_)
             | Self::SilentBus(_)
             | Self::NotInstalled
             | Self::NotStarted(_)
@@ -96,6 +100,9 @@ impl Report for HelperError {
             Self::NoBus(_) | Self::SilentBus(_) => {
                 "the clamp needs the D-Bus system bus; start it (`systemctl start dbus`), or run this on the host \
                  and not in a container"
+            }
+            Self::ForeignBus(_) => {
+                "unset `DBUS_SYSTEM_BUS_ADDRESS`, which may be another user's after `su` or `sudo -E`"
             }
             Self::NotInstalled => "install the package `airpods-helper`: see `Install` in the README",
             Self::NotStarted(_) | Self::WentAway => {

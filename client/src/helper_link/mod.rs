@@ -8,10 +8,11 @@ mod error;
 mod polkit;
 
 use std::future::Future;
+use std::io;
 use std::time::Duration;
 
 use airpods_dbus::{ClampOptions, ErrorKind, HelperProxy, Status, Target, names};
-use nix::unistd::User;
+use nix::unistd::{User, geteuid};
 use tokio::time::timeout;
 use zbus::fdo::{self, DBusProxy};
 use zbus::names::BusName;
@@ -69,13 +70,10 @@ impl HelperLink {
     /// name.
     ///
     /// # Errors
-    /// [`HelperError::NoBus`] within two seconds; [`HelperError::WrongOwner`] if another program
-    /// has the helper's name.
+    /// [`HelperError::NoBus`] within two seconds; [`HelperError::ForeignBus`] if another user
+    /// listens on the bus; [`HelperError::WrongOwner`] if another program has the helper's name.
     pub async fn connect() -> Result<Self, HelperError> {
-        let connection = timeout(CONNECT_TIMEOUT, connection::Builder::system().build())
-            .await
-            .map_err(|_| HelperError::SilentBus(CONNECT_TIMEOUT))?
-            .map_err(HelperError::NoBus)?;
+        let connection = system_bus().await?;
         timeout(ANSWER, started(&connection)).await.map_err(|_| HelperError::Silent(ANSWER))??;
         // Without the cache, making the proxy costs no call.
         let proxy = HelperProxy::builder(&connection).cache_properties(CacheProperties::No).build().await;
@@ -195,11 +193,9 @@ pub enum HelperState {
 
 /// Looks for the helper. Only the bus is queried, unless the helper runs anyway.
 pub async fn helper_state() -> HelperState {
-    match timeout(CONNECT_TIMEOUT, connection::Builder::system().build()).await {
-        Ok(Ok(bus)) => {
-            timeout(ANSWER, query_state(&bus)).await.ok().and_then(Result::ok).unwrap_or(HelperState::Unknown)
-        }
-        _ => HelperState::Unknown,
+    match system_bus().await {
+        Ok(bus) => timeout(ANSWER, query_state(&bus)).await.ok().and_then(Result::ok).unwrap_or(HelperState::Unknown),
+        Err(_) => HelperState::Unknown,
     }
 }
 
@@ -207,13 +203,31 @@ pub async fn helper_state() -> HelperState {
 /// does not run clamps nothing.
 pub async fn status_if_running() -> Option<Status> {
     let ask = async {
-        let bus = connection::Builder::system().build().await.ok()?;
+        let bus = system_bus().await.ok()?;
         runs(&bus).await.ok().filter(|runs| *runs)?;
         check(&bus).await.ok()?;
         let helper = HelperProxy::builder(&bus).cache_properties(CacheProperties::No).build().await.ok()?;
         helper.get_status().await.ok()
     };
     timeout(CONNECT_TIMEOUT, ask).await.ok().flatten()
+}
+
+/// Connects to the system bus, and checks that root or this user listens on it. The bus reports who
+/// owns a name, so another user's bus could pass anybody off as the helper.
+/// `$DBUS_SYSTEM_BUS_ADDRESS` may lead there after `su` or `sudo -E`.
+async fn system_bus() -> Result<Connection, HelperError> {
+    let bus = timeout(CONNECT_TIMEOUT, connection::Builder::system().build())
+        .await
+        .map_err(|_| HelperError::SilentBus(CONNECT_TIMEOUT))?
+        .map_err(HelperError::NoBus)?;
+    // The credentials are those of the time of listen(2) (unix(7)): dbus-daemon listens before it
+    // gives up root, and other buses get their socket from systemd.
+    let listener = bus.peer_creds().await.map_err(|error| HelperError::NoBus(error.into()))?.unix_user_id();
+    match listener {
+        Some(uid) if uid == ROOT || uid == geteuid().as_raw() => Ok(bus),
+        Some(uid) => Err(HelperError::ForeignBus(uid)),
+        None => Err(HelperError::NoBus(io::Error::other("the user who listens on it is unknown").into())),
+    }
 }
 
 async fn runs(bus: &Connection) -> zbus::Result<bool> {

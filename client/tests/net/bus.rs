@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use airpods_dbus::{ErrorKind, Status, names};
@@ -22,9 +23,20 @@ pub(crate) struct Bus {
 impl Bus {
     /// Starts a bus that serves every user. `services` are activation files by name.
     pub(crate) fn start(services: &[(&str, &str)]) -> Self {
+        Self::start_by(services, &[])
+    }
+
+    /// Starts a bus that is a process of this user.
+    pub(crate) fn start_as(uid: u32) -> Self {
+        Self::start_by(&[], &[format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".to_owned()])
+    }
+
+    /// Starts a bus with these options of setpriv(1).
+    fn start_by(services: &[(&str, &str)], options: &[String]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // Other users' clients pass through the folder to the socket.
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        // Other users' clients pass through the folder to the socket, and another user's bus makes
+        // the socket there.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(if options.is_empty() { 0o755 } else { 0o777 });
         fs::set_permissions(folder.path(), open).unwrap();
         for (name, text) in services {
             fs::write(folder.path().join(name), text).unwrap();
@@ -32,6 +44,7 @@ impl Bus {
         let config = folder.path().join("bus.conf");
         fs::write(&config, configuration(folder.path())).unwrap();
         let mut daemon = Command::new("setpriv")
+            .args(options)
             .args(["--pdeathsig", "KILL", "dbus-daemon", "--nofork", "--print-address"])
             .arg(format!("--config-file={}", config.display()))
             .stdout(Stdio::piped())
@@ -111,6 +124,8 @@ pub(crate) struct StandIn {
     pub(crate) status: Status,
     /// The status after the first change, if that alters it.
     pub(crate) changed_to: Option<Status>,
+    /// How many more reads of the status it answers.
+    pub(crate) reads: Arc<AtomicUsize>,
     /// The first change is answered after this.
     pub(crate) held: Option<Arc<Notify>>,
     /// Whether it leaves calls without an answer.
@@ -126,6 +141,7 @@ impl StandIn {
             refusing: (0, ErrorKind::ShuttingDown),
             status: Status::default(),
             changed_to: None,
+            reads: Arc::new(AtomicUsize::new(usize::MAX)),
             held: None,
             silent: false,
             calls: Arc::default(),
@@ -175,8 +191,10 @@ impl StandIn {
         self.answer(&header, "reset".to_owned()).await
     }
 
-    fn get_status(&self) -> Status {
-        self.changed_to.clone().filter(|_| !self.calls().is_empty()).unwrap_or_else(|| self.status.clone())
+    fn get_status(&self) -> Result<Status, airpods_dbus::Error> {
+        let left = self.reads.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        left.map_err(|_| ErrorKind::Busy.because("the stand-in is busy".to_owned()))?;
+        Ok(self.changed_to.clone().filter(|_| !self.calls().is_empty()).unwrap_or_else(|| self.status.clone()))
     }
 
     #[zbus(property(emits_changed_signal = "const"))]

@@ -120,6 +120,24 @@ async fn a_program_of_another_user_with_the_helpers_name_is_reported_and_not_cal
 }
 
 #[tokio::test]
+#[tokio::test]
+async fn a_bus_of_another_user_is_reported_and_nothing_on_it_is_believed() {
+    let bus = Bus::start_as(65534);
+    let stand_in = StandIn { status: clamped(), ..StandIn::answering(Ok(true)) };
+    // This bus reports that root owns the name.
+    let _impostor = bus.serve(&stand_in).await;
+    for arguments in ["net clamp on", "net clamp reset", "net clamp status --json"] {
+        let ran = run(&bus.address, arguments).await;
+        assert_eq!((ran.code, ran.stdout.as_str()), (3, ""), "{ran:?}");
+        let sentence = "error: user 65534 listens on the system bus, and not root or this user\nhint: ";
+        assert!(ran.stderr.starts_with(sentence), "{ran:?}");
+    }
+    let ran = run(&bus.address, "version --json").await;
+    let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(json["helper"]["state"], "unknown");
+    assert_eq!(stand_in.calls(), []);
+}
+
 async fn a_helper_that_cannot_start_is_reported_long_before_the_bus_timeout() {
     let activation = "[D-BUS Service]\nName=org.airpods.Helper1\nExec=/bin/false\n";
     let bus = Bus::start(&[("org.airpods.Helper1.service", activation)]);

@@ -46,6 +46,13 @@ pub(super) const CASES: &[Case] = &[
         "sudo systemctl start dbus.socket",
     ),
     (
+        |facts| facts.helper = Helper::ForeignBus("user 1000 listens on the system bus".to_owned()),
+        Code::BusMissing,
+        Level::Note,
+        "user 1000 listens on the system bus, so nothing can be clamped",
+        "unset DBUS_SYSTEM_BUS_ADDRESS",
+    ),
+    (
         |facts| facts.helper = Helper::Missing,
         Code::HelperMissing,
         Level::Note,
