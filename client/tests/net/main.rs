@@ -6,6 +6,7 @@
 mod bus;
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -120,7 +121,6 @@ async fn a_program_of_another_user_with_the_helpers_name_is_reported_and_not_cal
 }
 
 #[tokio::test]
-#[tokio::test]
 async fn a_bus_of_another_user_is_reported_and_nothing_on_it_is_believed() {
     let bus = Bus::start_as(65534);
     let stand_in = StandIn { status: clamped(), ..StandIn::answering(Ok(true)) };
@@ -138,6 +138,7 @@ async fn a_bus_of_another_user_is_reported_and_nothing_on_it_is_believed() {
     assert_eq!(stand_in.calls(), []);
 }
 
+#[tokio::test]
 async fn a_helper_that_cannot_start_is_reported_long_before_the_bus_timeout() {
     let activation = "[D-BUS Service]\nName=org.airpods.Helper1\nExec=/bin/false\n";
     let bus = Bus::start(&[("org.airpods.Helper1.service", activation)]);
@@ -203,6 +204,28 @@ fn fixed(mtu: u32) -> Status {
     status
 }
 
+/// The command that measures the path to a server, with this home.
+fn measuring(bus: &Bus, home: &Path, url: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_airpods"));
+    command
+        .args(["net", "clamp", "on", "wg0", "--mtu", "auto", "--url", url])
+        .env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address)
+        .env("HOME", home)
+        .env("XDG_RUNTIME_DIR", home);
+    command
+}
+
+#[tokio::test]
+async fn after_a_measurement_without_a_change_nothing_is_restored_even_if_the_status_is_unknown() {
+    let bus = Bus::start(&[]);
+    let stand_in = StandIn { status: clamped(), reads: Arc::new(1.into()), ..StandIn::answering(Ok(true)) };
+    let _helper = bus.serve(&stand_in).await;
+    let home = tempfile::tempdir().unwrap();
+    let ran = finish(&mut measuring(&bus, home.path(), "https://127.0.0.1:1")).await;
+    assert_eq!((ran.code, stand_in.calls()), (9, vec![]), "{ran:?}");
+    assert!(ran.stderr.contains("could not be measured") && !ran.stderr.contains("former state"), "{ran:?}");
+}
+
 #[tokio::test]
 async fn a_fixed_clamp_that_is_lifted_to_measure_is_restored_after_any_signal_from_the_lift_on() {
     for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGTERM] {
@@ -213,12 +236,7 @@ async fn a_fixed_clamp_that_is_lifted_to_measure_is_restored_after_any_signal_fr
             StandIn { status: fixed(1300), changed_to: Some(clamped()), held: Some(held.clone()), ..answering };
         let _helper = bus.serve(&stand_in).await;
         let home = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_airpods"));
-        command
-            .args(["net", "clamp", "on", "wg0", "--mtu", "auto", "--url", "https://192.0.2.1"])
-            .env("DBUS_SYSTEM_BUS_ADDRESS", &bus.address)
-            .env("HOME", home.path())
-            .env("XDG_RUNTIME_DIR", home.path());
+        let mut command = measuring(&bus, home.path(), "https://192.0.2.1");
         let child = command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let pid = Pid::from_raw(child.id().unwrap().try_into().unwrap());
         while stand_in.calls().is_empty() {

@@ -109,12 +109,13 @@ pub(super) async fn run(args: OnArgs, context: &Context) -> Result<Exit, Failure
     // The first poll installs the handlers: a signal that ended this process later would leave the
     // clamp lifted.
     execute::interruptible(interrupt.as_mut(), ready(())).await?;
-    let attempted = attempt(&helper, &clamp, &subject, fixed, args.how, interrupt.as_mut()).await;
+    let mut touched = false;
+    let attempted = attempt(&helper, &clamp, &subject, fixed, args.how, interrupt.as_mut(), &mut touched).await;
     let failed = match &attempted {
         Err(_) => true,
         Ok(outcome) => matches!(outcome.proof, Some(Proof::NotProven { .. })),
     };
-    let left = if failed { restore_previous(&helper, &clamp, args.how).await? } else { None };
+    let left = if failed && touched { restore_previous(&helper, &clamp, args.how).await? } else { None };
     let outcome = attempted?;
     print(&helper, &outcome, args.how).await?;
     if let Some(Proof::NotProven { why }) = outcome.proof {
@@ -142,7 +143,7 @@ fn leaves_by(target: &Target) -> Option<String> {
 /// Lifts a `fixed` clamp, measures, sets the clamp that follows, and repeats the transfers.
 ///
 /// `interrupt` ends everything except the change itself. An agent that asks for a password is ended
-/// first.
+/// first. `touched` becomes true before the first call that may change the clamp.
 async fn attempt(
     helper: &HelperLink,
     clamp: &ClampTarget,
@@ -150,8 +151,10 @@ async fn attempt(
     fixed: Option<u32>,
     how: How,
     mut interrupt: Pin<&mut impl Future<Output = ()>>,
+    touched: &mut bool,
 ) -> Result<Outcome, Failure> {
     if let Some(mtu) = fixed {
+        *touched = true;
         // The measurement could not see packets larger than the fixed value.
         helper.change(&clamp.to(None), how.asking()).await?;
         super::print_lines(&[format!("the fixed value of {mtu} is lifted while the path is measured")])?;
@@ -181,6 +184,7 @@ async fn attempt(
     progress.end();
     let before = before?;
     let wanted = clamp.to(mtu);
+    *touched = true;
     let changed = super::make_on_trial(helper, &wanted, &clamp.previous, how.asking()).await?;
     super::print_outcome(&wanted, changed, &helper.status().await)?;
     let progress = Progress::new("making the same transfers again");
