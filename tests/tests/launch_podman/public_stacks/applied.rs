@@ -12,7 +12,9 @@ pub(super) fn faults(host: &Host, name: &str, service: &Value, made: &Value) -> 
     let made = made.as_array().unwrap().iter().find(|one| one["Name"] == container).unwrap();
     let mut settings: Vec<(&str, bool)> = of_report(service, made);
     if service["oneshot"] == true {
-        settings.push(("oneshot", made["State"]["ExitCode"] == 0 && made["State"]["Status"] == "exited"));
+        // podman calls it "stopped" between the end of the program and its own clean-up.
+        let ended = ["exited", "stopped"].map(Value::from).contains(&made["State"]["Status"]);
+        settings.push(("oneshot", made["State"]["ExitCode"] == 0 && ended));
     } else {
         settings.extend(of_the_running(host, name, service, made));
     }
