@@ -13,7 +13,6 @@ mod launch_behind_vpn;
 mod lifecycle;
 mod narrow_path;
 mod neighbours;
-mod reboot;
 mod sessions;
 
 /// Makes two tests of each function, one for each Debian.
