@@ -210,7 +210,7 @@ impl HelperError {
                 Some("make the user with `systemd-sysusers`, and let the bus or systemd start the helper"),
             ),
             Self::Daemon(DaemonError::Bus(BusError::NameTaken)) => (Exit::NameTaken, Some("one helper is enough")),
-            Self::Daemon(DaemonError::Bus(BusError::Foreign(_))) => {
+            Self::Daemon(DaemonError::Bus(BusError::Foreign { .. })) => {
                 (Exit::ForeignBus, Some("unset DBUS_SYSTEM_BUS_ADDRESS, or let it lead to a bus of root"))
             }
             Self::Daemon(DaemonError::Bus(_)) => {

@@ -24,6 +24,7 @@ use zbus::names::OwnedUniqueName;
 use zbus::{Address, Message};
 use zruntime::{AsyncIo, Shared, SharedRuntime, net};
 
+use super::BusError;
 use super::call::ReplyTo;
 use super::header::{Fixed, Kind};
 use super::inbox::{Admission, Arrival, Content, Inbox, Note};
@@ -45,32 +46,11 @@ const BUS: &str = "org.freedesktop.DBus";
 /// The only user whose bus is believed.
 const ROOT: u32 = 0;
 
-/// Why the socket of a bus is not used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SocketError {
-    /// The system's error, [`io::ErrorKind::Unsupported`] for an address that is not a local
-    /// socket.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// Another user than root listens on it.
-    #[error("user {uid} listens on `{bus}`, and only a bus of root is believed")]
-    Foreign {
-        /// The user.
-        uid: u32,
-        /// The bus's address.
-        bus: Address,
-    },
-}
-
 /// Connects to the bus. Calls from it go to `inbox`.
 ///
 /// # Errors
 /// As [`open`].
-pub(super) async fn connect(
-    bus: &Address,
-    runtime: &SharedRuntime,
-    inbox: &Arc<Inbox>,
-) -> Result<Bounded, SocketError> {
+pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<Inbox>) -> Result<Bounded, BusError> {
     let socket = open(bus, runtime).await?;
     Ok(Bounded { stream: Stream(Arc::new(AsyncIo::new_nonblocking(runtime, socket)?)), inbox: Arc::clone(inbox) })
 }
@@ -80,8 +60,9 @@ pub(super) async fn connect(
 /// `sudo -E`.
 ///
 /// # Errors
-/// [`SocketError`].
-pub(crate) async fn open(bus: &Address, runtime: &SharedRuntime) -> Result<UnixStream, SocketError> {
+/// [`BusError::Foreign`] or [`BusError::Unreachable`], also for an address that is not a local
+/// socket ([`io::ErrorKind::Unsupported`]).
+pub(crate) async fn open(bus: &Address, runtime: &SharedRuntime) -> Result<UnixStream, BusError> {
     let address = match bus.transport() {
         Transport::Unix(unix) => match unix.path() {
             UnixSocket::File(path) => Some(SocketAddr::from_pathname(path)?),
@@ -97,7 +78,7 @@ pub(crate) async fn open(bus: &Address, runtime: &SharedRuntime) -> Result<UnixS
     // gives up root, and other buses get their socket from systemd.
     match getsockopt(&socket, sockopt::PeerCredentials).map_err(io::Error::from)?.uid() {
         ROOT => Ok(socket),
-        uid => Err(SocketError::Foreign { uid, bus: bus.clone() }),
+        uid => Err(BusError::Foreign { uid, bus: bus.clone() }),
     }
 }
 

@@ -23,6 +23,7 @@ mod refusals;
 mod service;
 mod snapshot;
 
+use std::io;
 use std::sync::Arc;
 
 use airpods_dbus::names;
@@ -31,7 +32,6 @@ use zbus::fdo::{RequestNameFlags, RequestNameReply};
 use zbus::{Address, Connection};
 
 use crate::authority::Authority;
-use bounded_socket::SocketError;
 
 pub use service::Service;
 
@@ -42,8 +42,13 @@ pub enum BusError {
     #[error("cannot reach the system bus: {0}")]
     Unreachable(#[source] zbus::Error),
     /// The bus is another user's, and could pass anybody off as root. A retry would not help.
-    #[error("the system bus cannot be trusted: {0}")]
-    Foreign(String),
+    #[error("the system bus cannot be trusted: user {uid} listens on `{bus}`, and only a bus of root is believed")]
+    Foreign {
+        /// The user.
+        uid: u32,
+        /// The bus's address.
+        bus: Address,
+    },
     /// The bus refused the name: its policy does not let this user own it.
     #[error("the bus does not give this user the name `{name}`: {0}", name = names::BUS_NAME)]
     NameRefused(#[source] zbus::Error),
@@ -52,17 +57,19 @@ pub enum BusError {
     NameTaken,
 }
 
+impl From<io::Error> for BusError {
+    fn from(error: io::Error) -> Self {
+        Self::Unreachable(error.into())
+    }
+}
+
 /// Connects to the bus and starts answering calls. This precedes the request for the name: on
 /// activation the bus delivers the first call as soon as the name is taken.
 ///
 /// # Errors
 /// [`BusError::Unreachable`] or [`BusError::Foreign`].
 pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, BusError> {
-    let socket = bounded_socket::connect(bus, &service.runtime, &service.inbox).await;
-    let socket = socket.map_err(|error| match error {
-        SocketError::Io(error) => BusError::Unreachable(error.into()),
-        foreign @ SocketError::Foreign { .. } => BusError::Foreign(foreign.to_string()),
-    })?;
+    let socket = bounded_socket::connect(bus, &service.runtime, &service.inbox).await?;
     let connection = Builder::socket(socket).build().await.map_err(BusError::Unreachable)?;
     service.runtime.spawn("answer calls", Arc::clone(service).dispatch(connection.clone())).detach();
     service.runtime.spawn("forget who leaves", Arc::clone(service).forget_who_leaves(connection.clone())).detach();

@@ -102,7 +102,7 @@ impl Plan {
 
     /// Adds a clamp, unless the link has one or all places are taken.
     fn take(&mut self, name: &LinkName, clamp: PlannedClamp) {
-        if self.is_full_for(name) || self.clamps.contains_key(name) {
+        if self.clamps.len() >= MAX_CLAMPS || self.clamps.contains_key(name) {
             return;
         }
         match clamp.options.mtu.filter(|_| clamp.ruled) {

@@ -183,10 +183,10 @@ impl Running {
             // socket and answer nothing.
             let reached = or(bus::reach(bus, &self.service), async {
                 self.runtime.sleep_until(begun + BUS_TIMEOUT).await;
-                Err(BusError::Unreachable(io::Error::from(io::ErrorKind::TimedOut).into()))
+                Err(io::Error::from(io::ErrorKind::TimedOut).into())
             });
             match reached.await {
-                Err(BusError::Foreign(cause)) => return Err(BusError::Foreign(cause)),
+                Err(error @ BusError::Foreign { .. }) => return Err(error),
                 Err(error) if Instant::now() + BUS_RETRY_INTERVAL < deadline => {
                     if !has_waited {
                         self.log.write(Line::info("waiting-for-bus").with("cause", error));
