@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use airpods_dbus::Status;
 use serde::{Deserialize, Serialize};
 
-pub use attempts::{SeenFrom, note_attempt};
+pub use attempts::{SeenFrom, remember_attempt};
 pub use network::Network;
 
 use super::report::{Link, PathReport, PlaceReport, Report};
@@ -151,27 +151,31 @@ impl Memory {
         let here = network.fingerprint(&self.salt);
         let earlier = self.paths.iter().rfind(|path| path.network.is_of(&here)).cloned();
         let (verdict, remedy, clamped) = judged(report, &network.link, earlier);
-        self.paths.retain(|path| !path.network.is_of(&here));
         let from_network = report.places.iter().any(PlaceReport::is_measured_inside);
-        self.paths.push(Remembered { network: here, at: seconds(now), verdict, remedy, from_network, clamped });
-        let surplus = self.paths.len().saturating_sub(MAX_ENTRIES);
-        self.paths.drain(..surplus);
+        let remembered = Remembered { network: here, at: seconds(now), verdict, remedy, from_network, clamped };
+        replace(&mut self.paths, remembered, |path| &path.network);
     }
 
-    /// Changes the file in a folder. If that fails, a later command measures again.
-    fn change(folder: &Path, change: impl FnOnce(&mut Self)) {
+    /// Changes the file in a folder; `None` if that fails. A later command then measures again.
+    fn change<R>(folder: &Path, change: impl FnOnce(&mut Self) -> R) -> Option<R> {
         let path: PathBuf = folder.join(FILE);
-        let Ok(_lock) = Lock::of(&path) else { return };
+        let _lock = Lock::of(&path).ok()?;
         let mut memory = Self::load(Some(folder));
         if memory.salt.is_empty() {
             memory = Self { salt: salt(), ..Self::default() };
         }
-        change(&mut memory);
-        if let Ok(text) = serde_json::to_string_pretty(&memory) {
-            // If this fails, the next command measures again.
-            let _ = file::put(&path, &text, true);
-        }
+        let result = change(&mut memory);
+        file::put(&path, &serde_json::to_string_pretty(&memory).ok()?, true).ok()?;
+        Some(result)
     }
+}
+
+/// Adds an entry in place of an earlier one of its network. The oldest ones give way.
+fn replace<T>(entries: &mut Vec<T>, entry: T, network: fn(&T) -> &Fingerprint) {
+    entries.retain(|other| !network(other).is_of(network(&entry)));
+    entries.push(entry);
+    let surplus = entries.len().saturating_sub(MAX_ENTRIES);
+    entries.drain(..surplus);
 }
 
 /// The verdict and the remedy to keep, and whether a clamp limits them. Behind a clamp every path
@@ -211,11 +215,13 @@ fn age(at: u64, now: SystemTime) -> Option<Duration> {
 /// Keeps the result of a check that measured anything. If it cannot be kept, a later command
 /// measures again.
 pub fn remember(folder: Option<&Path>, report: &Report) {
-    let Some((folder, link)) = folder.zip(link_of(report)) else { return };
-    if remedy(report, &link.name) == Remedy::NotMeasured {
-        return;
-    }
+    let Some((folder, link)) = folder.zip(measured_link(report)) else { return };
     Memory::change(folder, |memory| memory.take(&Network::of(&link.name), report, SystemTime::now()));
+}
+
+/// The link by which the host's packets leave, if anything was measured behind it.
+fn measured_link(report: &Report) -> Option<&Link> {
+    link_of(report).filter(|link| remedy(report, &link.name) != Remedy::NotMeasured)
 }
 
 /// The link by which the host's packets leave.

@@ -15,12 +15,11 @@ use crate::command::Context;
 use crate::command::net::check::Subject;
 use crate::command::net::lock;
 use crate::config::{Config, MssClamp, Service, ServiceName};
-use crate::cure::{Remedy, remedy};
+use crate::cure::Remedy;
 use crate::egress::{Egress, EgressLinks};
 use crate::execute::{self, Interrupted};
 use crate::helper_link::status_if_running;
 use crate::measure::memory::{self, Known, Memory, Network, SeenFrom, StaleClamp};
-use crate::measure::report::PlaceReport;
 use crate::measure::{self, Places, Plan, Report, Stage};
 
 /// The longest delay of a start by a measurement. A good path takes 0.2 s, a black hole 3 s.
@@ -37,8 +36,10 @@ const MAX_WAIT: Duration = Duration::from_secs(2);
 /// A measurement that is running, or the remembered result of an earlier one.
 pub(super) struct Measuring {
     folder: Option<PathBuf>,
-    /// The tunnel by which the host's packets leave.
-    tunnel: Option<Egress>,
+    /// The content of the folder's file when the start began.
+    memory: Memory,
+    /// The tunnel by which the host's packets leave, and the network that it is in.
+    tunnel: Option<(Egress, Network)>,
     known: Option<Known>,
     /// Dropping it ends the measurement.
     running: JoinSet<Report>,
@@ -98,28 +99,28 @@ impl Measuring {
     pub(super) fn remembered(context: &Context) -> Self {
         let folder = context.environment.state_folder();
         let leaving = EgressLinks::of_host();
-        let tunnel = leaving.iter().flat_map(EgressLinks::links).find(|egress| egress.is_tunnel()).cloned();
-        let known = tunnel.as_ref().and_then(|tunnel| recall(folder.as_deref(), &tunnel.link));
+        let tunnel = leaving.iter().flat_map(EgressLinks::links).find(|egress| egress.is_tunnel());
+        let tunnel = tunnel.map(|egress| (egress.clone(), Network::of(&egress.link)));
+        let memory = Memory::load(folder.as_deref());
+        let known = tunnel.as_ref().and_then(|(_, network)| memory.known(network, SystemTime::now()));
         let (running, missed) = (JoinSet::new(), Arc::default());
-        Self { folder, tunnel, known, running, missed, until: Instant::now() + LIMIT }
+        Self { folder, memory, tunnel, known, running, missed, until: Instant::now() + LIMIT }
     }
 
     /// Whether there is a tunnel to measure, and no result or recent attempt is in the way.
     fn is_due(&self, from: SeenFrom) -> bool {
-        self.tunnel.as_ref().is_some_and(|tunnel| {
-            let network = Network::of(&tunnel.link);
-            Memory::load(self.folder.as_deref()).may_measure(&network, self.known.as_ref(), from, SystemTime::now())
-        })
+        self.tunnel
+            .as_ref()
+            .is_some_and(|(_, network)| self.memory.may_measure(network, self.known.as_ref(), from, SystemTime::now()))
     }
 
     /// A fixed clamp on the tunnel whose value was measured on another network.
     pub(super) async fn stale_clamp(&self) -> Option<StaleClamp> {
-        let tunnel = self.tunnel.as_ref()?;
-        let memory = Memory::load(self.folder.as_deref());
-        if memory == Memory::default() {
+        let (tunnel, network) = self.tunnel.as_ref()?;
+        if self.memory == Memory::default() {
             return None;
         }
-        memory.stale_clamp(&status_if_running().await?, tunnel, &Network::of(&tunnel.link), SystemTime::now())
+        self.memory.stale_clamp(&status_if_running().await?, tunnel, network, SystemTime::now())
     }
 
     /// Whether a measurement is running.
@@ -173,24 +174,17 @@ impl Measuring {
     }
 
     fn take(&mut self, ended: Option<Result<Report, JoinError>>) {
-        let Some(Ok(report)) = ended else { return };
-        memory::remember(self.folder.as_deref(), &report);
-        self.note(Some(&report));
-        let recalled = self.tunnel.as_ref().and_then(|tunnel| recall(self.folder.as_deref(), &tunnel.link));
+        if let Some(Ok(report)) = ended {
+            self.note(Some(&report));
+        }
+    }
+
+    /// Keeps the result, and notes the attempt, so that the next starts do not wait for the same.
+    fn note(&mut self, report: Option<&Report>) {
+        let (Some(folder), Some((tunnel, _))) = (&self.folder, &self.tunnel) else { return };
+        let recalled = memory::remember_attempt(folder, &tunnel.link, report);
         self.known = recalled.or(self.known.take());
     }
-
-    /// Notes the attempt, so that the next starts do not wait for the same.
-    fn note(&self, report: Option<&Report>) {
-        let Some(tunnel) = &self.tunnel else { return };
-        let measured = report.is_some_and(|report| remedy(report, &tunnel.link) != Remedy::NotMeasured);
-        let inside = report.is_some_and(|report| report.places.iter().any(PlaceReport::is_tried_inside));
-        memory::note_attempt(self.folder.as_deref(), &tunnel.link, measured, inside);
-    }
-}
-
-fn recall(folder: Option<&std::path::Path>, link: &str) -> Option<Known> {
-    Memory::load(folder).known(&Network::of(link), SystemTime::now())
 }
 
 /// Whether the containers may be those of root's podman, whose packets the host forwards.
@@ -217,7 +211,8 @@ mod tests {
         let mut running = JoinSet::new();
         running.spawn(work);
         let until = Instant::now() + LIMIT;
-        Measuring { folder: None, tunnel: None, known: None, running, missed: Arc::default(), until }
+        let (memory, missed) = (Memory::default(), Arc::default());
+        Measuring { folder: None, memory, tunnel: None, known: None, running, missed, until }
     }
 
     /// A measurement that ends later than [`MAX_WAIT`].
@@ -280,7 +275,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let mut measuring = Measuring {
             folder: Some(home.path().to_owned()),
-            tunnel: Some(Egress { link: link.clone(), index: 9, kind, mtu }),
+            tunnel: Some((Egress { link: link.clone(), index: 9, kind, mtu }, Network::of(&link))),
             until: Instant::now(),
             ..under_way(pending())
         };

@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::network::{Fingerprint, Network};
-use super::{Known, MAX_AGE, MAX_ENTRIES, Memory, age, seconds};
+use super::{Known, MAX_AGE, Memory, age, measured_link, replace, seconds};
+use crate::cure::{Remedy, remedy};
+use crate::measure::report::{PlaceReport, Report};
 
 /// Time between two attempts in the same network.
 const PAUSE: Duration = Duration::from_secs(10 * 60);
@@ -68,18 +70,26 @@ impl Memory {
         let here = network.fingerprint(&self.salt);
         let earlier = self.attempts.iter().rfind(|attempt| attempt.network.is_of(&here));
         let failures = if measured { 0 } else { earlier.map_or(0, |earlier| earlier.failures) + 1 };
-        self.attempts.retain(|attempt| !attempt.network.is_of(&here));
-        self.attempts.push(Attempt { network: here, at: seconds(now), failures, inside });
-        let surplus = self.attempts.len().saturating_sub(MAX_ENTRIES);
-        self.attempts.drain(..surplus);
+        let attempt = Attempt { network: here, at: seconds(now), failures, inside };
+        replace(&mut self.attempts, attempt, |attempt| &attempt.network);
     }
 }
 
-/// Notes that a start has tried to measure behind a link: whether it `measured` anything, and
-/// whether it tried that from `inside` the services' network.
-pub fn note_attempt(folder: Option<&Path>, link: &str, measured: bool, inside: bool) {
-    let Some(folder) = folder else { return };
-    Memory::change(folder, |memory| memory.note(&Network::of(link), measured, inside, SystemTime::now()));
+/// Keeps the report of a start that has tried to measure behind a link, and notes the attempt.
+/// There is no report if that did not end in time. Returns the valid result.
+#[must_use]
+pub fn remember_attempt(folder: &Path, link: &str, report: Option<&Report>) -> Option<Known> {
+    let change = |memory: &mut Memory| {
+        let (network, now) = (Network::of(link), SystemTime::now());
+        if let Some((report, link)) = report.and_then(|report| Some((report, measured_link(report)?))) {
+            memory.take(&Network::of(&link.name), report, now);
+        }
+        let measured = report.is_some_and(|report| remedy(report, link) != Remedy::NotMeasured);
+        let inside = report.is_some_and(|report| report.places.iter().any(PlaceReport::is_tried_inside));
+        memory.note(&network, measured, inside, now);
+        memory.known(&network, now)
+    };
+    Memory::change(folder, change)?
 }
 
 #[cfg(test)]
@@ -87,7 +97,6 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
-    use crate::cure::Remedy;
     use crate::measure::Code;
 
     fn network() -> Network {
