@@ -55,6 +55,12 @@ pub(super) struct Server {
     pub(super) addresses: Vec<SocketAddr>,
 }
 
+impl Server {
+    fn port(&self) -> u16 {
+        self.addresses.first().map_or(0, SocketAddr::port)
+    }
+}
+
 /// The largest packet to try: no public path is expected to carry more than Ethernet's 1500 bytes.
 const LARGEST: u32 = 1500;
 
@@ -143,7 +149,7 @@ fn report(
     PathReport {
         family: job.family,
         server: job.server.host.clone(),
-        port: job.server.addresses.first().map_or(0, SocketAddr::port),
+        port: job.server.port(),
         top: facts.top,
         learnt: facts.learnt,
         up,
@@ -165,12 +171,11 @@ pub(super) const LATE: &str = "there was no time left";
 
 /// A report without a measurement, and the reason.
 pub(super) fn unresolved(job: &Job, why: &str) -> PathReport {
-    let port = job.server.addresses.first().map_or(0, SocketAddr::port);
     let direction = Direction { reason: Some(why.to_owned()), ..Direction::default() };
     PathReport {
         up: direction.clone(),
         down: direction,
-        ..PathReport::without(job.family, &job.server.host, port, Code::NotMeasured)
+        ..PathReport::without(job.family, &job.server.host, job.server.port(), Code::NotMeasured)
     }
 }
 
@@ -190,12 +195,11 @@ fn only_transfers(job: &Job, subject: &Subject, sockets: &mut Sockets<'_>, begun
         0 if host.whole => Code::ContainerCut,
         _ => Code::Fine,
     };
-    let port = job.server.addresses.first().map_or(0, SocketAddr::port);
     PathReport {
         transfers: Some(made),
         seconds: begun.elapsed().as_secs_f64(),
         connections: findings.spent.connections,
-        ..PathReport::without(job.family, &job.server.host, port, code)
+        ..PathReport::without(job.family, &job.server.host, job.server.port(), code)
     }
 }
 
@@ -231,17 +235,17 @@ fn try_others(
     }
     let mut sockets = Sockets::new(to, Instant::now(), stop);
     let subject = Subject { name: second.name.clone(), ..subject.clone() };
-    if silent {
+    let spent = if silent {
         let (answered, spent) = answers(&mut sockets, &subject);
         (facts.others_tried, facts.others_answer) = (true, answered);
-        findings.spent.connections += spent.connections;
-        findings.spent.bytes += spent.bytes;
+        spent
     } else {
         let (outcome, spent) = confirm(&mut sockets, &subject, findings, on_progress);
         findings.second = outcome;
-        findings.spent.connections += spent.connections;
-        findings.spent.bytes += spent.bytes;
-    }
+        spent
+    };
+    findings.spent.connections += spent.connections;
+    findings.spent.bytes += spent.bytes;
 }
 
 /// The address for which the kernel has learnt no smaller path MTU, or else the first. `None` if
