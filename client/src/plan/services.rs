@@ -142,12 +142,15 @@ fn is_left_over(config: &Config, container: &Container) -> bool {
 /// database may have the name of a service, so one that depends on this one is none of the latter.
 pub(super) fn uses(config: &Config, name: &ServiceName, service: &Service) -> BTreeMap<String, Condition> {
     let hosts: BTreeSet<&str> = service.env.values().flat_map(|value| hosts(value)).collect();
-    let others = config.enabled().filter(|(other_name, other)| *other_name != name && !depends(config, other, name));
-    let by_name = others
+    let has_host = |other_name: &ServiceName, other: &Service| {
+        let container = other.container.to_string();
+        hosts.contains(container.as_str())
+            || names(other_name, other).iter().any(|alias| hosts.contains(alias.as_str()))
+    };
+    let by_name = config
+        .enabled()
         .filter(|(other_name, other)| {
-            let container = other.container.to_string();
-            hosts.contains(container.as_str())
-                || names(other_name, other).iter().any(|alias| hosts.contains(alias.as_str()))
+            *other_name != name && has_host(other_name, other) && !depends(config, other, name)
         })
         .map(|(other, _)| (other.to_string(), Condition::Started));
     let configured = service.depends_on.iter().map(|(other, condition)| (other.to_string(), *condition));
