@@ -38,10 +38,15 @@ fn in_force<'a>(status: &'a Status, link: &str) -> Option<&'a ClampStatus> {
     status.clamps.iter().find(|clamp| clamp.link == link && counts(clamp.state))
 }
 
-/// Whether a link is clamped by its name, which outweighs a clamp of every VPN link.
+/// The clamp that a link has by its name, which outweighs a clamp of every VPN link.
+fn named<'a>(status: &'a Status, link: &str) -> Option<&'a ClampStatus> {
+    status.clamps.iter().find(|clamp| clamp.link == link && clamp.origin == Origin::Named)
+}
+
+/// Whether a link is clamped by its name.
 #[must_use]
 pub fn is_named(status: &Status, link: &str) -> bool {
-    status.clamps.iter().any(|clamp| clamp.link == link && clamp.origin == Origin::Named)
+    named(status, link).is_some()
 }
 
 /// Whether a clamp of every VPN link has an effect on this link. `named` says whether the link is
@@ -81,8 +86,7 @@ pub fn restoring_change(status: &Status, target: &Target, any_link: bool) -> Cha
         }
         Target::Auto => Change::Off(Target::Auto),
         Target::Link(link) => {
-            let named = status.clamps.iter().find(|clamp| clamp.link == link.as_str() && clamp.origin == Origin::Named);
-            let on = named.map(|clamp| {
+            let on = named(status, link.as_str()).map(|clamp| {
                 let fixed = mtu(clamp.mtu.filter(|_| clamp.mode == Mode::Fixed));
                 Change::On(target.clone(), ClampOptions { mtu: fixed, persist: clamp.persist, any_link })
             });

@@ -224,7 +224,7 @@ async fn system_bus() -> Result<Connection, HelperError> {
     // gives up root, and other buses get their socket from systemd.
     let listener = bus.peer_creds().await.map_err(|error| HelperError::NoBus(error.into()))?.unix_user_id();
     match listener {
-        Some(uid) if uid == ROOT || uid == geteuid().as_raw() => Ok(bus),
+        Some(uid) if is_trusted(uid, Some(geteuid().as_raw())) => Ok(bus),
         Some(uid) => Err(HelperError::ForeignBus(uid)),
         None => Err(HelperError::NoBus(io::Error::other("the user who listens on it is unknown").into())),
     }
@@ -297,8 +297,9 @@ fn trusted(owner: u32) -> Result<(), HelperError> {
     if is_trusted(owner, helper) { Ok(()) } else { Err(HelperError::WrongOwner(owner)) }
 }
 
-fn is_trusted(owner: u32, helper: Option<u32>) -> bool {
-    owner == ROOT || Some(owner) == helper
+/// Whether a user is root, or the one that is `expected`.
+fn is_trusted(uid: u32, expected: Option<u32>) -> bool {
+    uid == ROOT || Some(uid) == expected
 }
 
 async fn daemon(bus: &Connection) -> Result<DBusProxy<'static>, HelperError> {

@@ -5,14 +5,14 @@ use std::borrow::Cow;
 use std::future::ready;
 use std::pin::{Pin, pin};
 
-use airpods_dbus::{ClampOptions, LinkName, Origin, PathMtu, Status, Target};
+use airpods_dbus::{ClampOptions, LinkName, PathMtu, Status, Target};
 use serde_json::{Value, json};
 
 use super::check::{Progress, Subject, lock};
 use super::on::{Before, NotProven, out_of_reach, restore, sentence};
 use super::{How, OnArgs, describe};
 use crate::command::Context;
-use crate::cure::{Proof, Remedy, is_fixed, remedy, restoring_change};
+use crate::cure::{Proof, Remedy, is_fixed, is_named, remedy, restoring_change};
 use crate::egress::{EgressLinks, SMALLEST_MTU};
 use crate::error::{Exit, Failure};
 use crate::execute;
@@ -66,9 +66,7 @@ impl ClampTarget {
     /// The target: the named link, or else every VPN link. If the measured link has a clamp by
     /// name, that clamp gets the value.
     fn of(args: &OnArgs, status: &Status, link: Option<&str>) -> Self {
-        let by_name =
-            |clamp: &&airpods_dbus::ClampStatus| Some(clamp.link.as_str()) == link && clamp.origin == Origin::Named;
-        let own = || status.clamps.iter().find(by_name).and_then(|clamp| LinkName::parse(&clamp.link).ok());
+        let own = || link.filter(|link| is_named(status, link)).and_then(|link| LinkName::parse(link).ok());
         let target = match args.target() {
             Target::Auto => own().map_or(Target::Auto, Target::Link),
             named @ Target::Link(_) => named,

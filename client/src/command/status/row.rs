@@ -176,14 +176,13 @@ fn command(check: &HealthCheck) -> Option<String> {
 /// The next command, if something is wrong or nothing runs. `named` are the services that the user
 /// named.
 pub(super) fn next(rows: &[Row], named: &[String]) -> Option<String> {
-    let first = |is: fn(&Row) -> bool| rows.iter().find(|row| is(row));
     if rows.is_empty() {
         return Some("airpods config edit".to_owned());
     }
     if rows.iter().any(|row| row.state.has_failed()) {
         return Some("airpods doctor".to_owned());
     }
-    if let Some(row) = first(Row::is_unhealthy) {
+    if let Some(row) = rows.iter().find(|row| row.is_unhealthy()) {
         return Some(format!("airpods logs {}", row.service));
     }
     if let Some(stale_clamp) = rows.iter().find_map(|row| row.stale_clamp.as_ref()) {
