@@ -8,6 +8,7 @@ mod cgroup;
 mod firewalld;
 mod install;
 pub mod people;
+mod podman;
 mod root;
 pub mod stage;
 

@@ -96,12 +96,8 @@ fn without_the_right_to_clamp_require_fails_as_denied_and_starts_nothing() {
     host.configure("mss_clamp = \"require\"");
     // Lets an ordinary user use root's podman. polkit would need a password of that user.
     let sandbox = host.world.sandbox();
-    sandbox.sh("mkdir -p -m 755 /run/podman").unwrap();
-    let mut service = sandbox.command("podman");
-    service.args(["system", "service", "--time=0", "unix:///run/podman/podman.sock"]);
-    let mut service = airpods_lab::Background::start(&mut service, &sandbox.log_path("podman")).unwrap();
-    let socket = sandbox.path("/run/podman/podman.sock");
-    service.until("podman's socket", airpods_lab::TIMEOUT, || socket.exists()).unwrap();
+    let socket = "/run/podman/podman.sock";
+    let _service = sandbox.serve_podman(sandbox.root_user(), socket, airpods_lab::TIMEOUT).unwrap();
     sandbox.sh("chmod 666 /run/podman/podman.sock").unwrap();
     let before = host.inventory();
     let mut start = client::command(&sandbox.as_user("alice"), "start");

@@ -6,7 +6,7 @@ mod applied;
 use std::collections::BTreeSet;
 
 use airpods_lab::stacks::{Stack, stacks, variables};
-use airpods_lab::{Background, Image, Place, TIMEOUT, eventually_within};
+use airpods_lab::{Background, Image, Place, TIMEOUT};
 use serde_json::Value;
 
 use crate::host::Host;
@@ -144,14 +144,8 @@ fn services(config: &Value) -> impl Iterator<Item = (&String, &Value)> {
 
 /// The service of the user's podman, at the address where every command looks first.
 fn podman(host: &Host) -> Background {
-    let folder = host.user.sh("echo ${XDG_RUNTIME_DIR:-/run}/podman").unwrap();
-    host.user.sh(&format!("mkdir -p {folder}")).unwrap();
-    let socket = format!("{folder}/podman.sock");
-    let mut service = host.user.command("podman");
-    service.args(["system", "service", "--time=0", &format!("unix://{socket}")]);
-    let service = Background::start(&mut service, &host.sandbox.log_path("podman")).unwrap();
-    eventually_within(TIMEOUT, "podman's socket", || host.sandbox.path(&socket).exists());
-    service
+    let socket = host.user.sh("echo ${XDG_RUNTIME_DIR:-/run}/podman/podman.sock").unwrap();
+    host.sandbox.serve_podman(&host.user, &socket, TIMEOUT).unwrap()
 }
 
 /// A registry of the host's own, which this machine's podman takes for all others.

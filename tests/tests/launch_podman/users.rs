@@ -1,6 +1,6 @@
 //! Rootless, and an ordinary user through the rootful socket.
 
-use airpods_lab::{Background, Image, Place};
+use airpods_lab::{Image, Place, TIMEOUT};
 
 use crate::host::{ALONE, Host, IMAGE, assert_no_process, service};
 
@@ -35,11 +35,7 @@ fn an_ordinary_user_starts_services_through_the_rootful_socket() {
 pub(crate) fn start_services_through_the_rootful_socket(host: &Host) {
     let root = host.sandbox.as_user("root");
     Image::serving(IMAGE, 80).import(&root).unwrap();
-    let mut service = root.command("podman");
-    service.args(["system", "service", "--time=0", "unix:///run/shared/podman.sock"]);
-    host.sandbox.sh("mkdir -p /run/shared").unwrap();
-    let _service = Background::start(&mut service, &host.sandbox.log_path("podman")).unwrap();
-    host.sandbox.sh("until [ -S /run/shared/podman.sock ]; do sleep 0.02; done").unwrap();
+    let _service = host.sandbox.serve_podman(&root, "/run/shared/podman.sock", TIMEOUT).unwrap();
     host.configure(&one("runtime.podman_url = \"unix:///run/shared/podman.sock\"\n"));
     host.refuse("start", 1, &["runtime.podman_url", "/run/shared/podman.sock", "hint: "]);
     // Gives a group access to podman, as an administrator would.

@@ -93,12 +93,8 @@ impl Host {
 /// Starts root's podman on a socket that alice may use. On a real machine `podman.socket` and a
 /// group do that.
 fn serve_podman(sandbox: &Sandbox) -> Result<Background> {
-    sandbox.sh("mkdir -p -m 755 /run/podman")?;
-    let mut command = sandbox.command("podman");
-    command.args(["system", "service", "--time=0", &format!("unix://{SOCKET}")]);
-    let mut podman = Background::start(&mut command, &sandbox.log_path("podman"))?;
+    let podman = sandbox.serve_podman(sandbox.root_user(), SOCKET, Duration::from_secs(10))?;
     let socket = sandbox.path(SOCKET);
-    podman.until("podman's socket", Duration::from_secs(10), || socket.exists())?;
     let alice = people::PEOPLE[0].uid;
     chown(&socket, None, Some(alice))
         .and_then(|()| std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o660)))
