@@ -15,6 +15,7 @@ use airpods_dbus::HelperProxy;
 use airpods_dbus::names::{BUS_NAME, INTERFACE, OBJECT_PATH};
 use airpods_lab::raw_bus::{RawConnection, RawMessage};
 use airpods_lab::run;
+use airpods_lab::sandbox::people::PEOPLE;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -46,8 +47,6 @@ const LIVES: usize = 34;
 /// The bus's limits for one user and one connection (dbus-daemon(1)).
 const CONNECTIONS: usize = 250;
 const OPEN_CALLS: usize = 128;
-/// The user of the flood, alice.
-const NEIGHBOUR: u32 = 1000;
 
 /// Measures inside the sandbox, as root, with a bus and polkitd, and prints the results.
 ///
@@ -104,19 +103,26 @@ fn repairs() -> Result<Vec<Duration>> {
             sleep(BY_ITSELF);
             rules.drain()?;
             let mut flush = Command::new("nft");
-            let mut flushing = flush
-                .args(["flush", "ruleset"])
-                .spawn()
-                .map_err(|source| BenchError::Io { doing: "run nft", source })?;
-            rules.wait()?;
-            let begin = Instant::now();
-            rules.wait_for_new_table()?;
-            times.push(begin.elapsed());
-            flushing.wait().map_err(|source| BenchError::Io { doing: "wait for nft", source })?;
+            times.push(timed(flush.args(["flush", "ruleset"]), || rules.wait(), || rules.wait_for_new_table())?);
         }
         end(helper)?;
     }
     Ok(times)
+}
+
+/// The time between two announcements that a command causes. It may end later than both.
+fn timed(
+    command: &mut Command,
+    cause: impl FnOnce() -> Result<()>,
+    effect: impl FnOnce() -> Result<()>,
+) -> Result<Duration> {
+    let mut running = command.spawn().map_err(|source| BenchError::Io { doing: "run a command", source })?;
+    cause()?;
+    let begin = Instant::now();
+    effect()?;
+    let took = begin.elapsed();
+    running.wait().map_err(|source| BenchError::Io { doing: "wait for a command", source })?;
+    Ok(took)
 }
 
 /// Ends a helper, and waits until it has left the bus.
@@ -144,7 +150,7 @@ fn flood() -> Result<()> {
     let socket = Path::new("/run/dbus/system_bus_socket");
     let mut connections = Vec::new();
     for _ in 0..CONNECTIONS {
-        connections.push(RawConnection::open(NEIGHBOUR, socket)?);
+        connections.push(RawConnection::open(PEOPLE[0].uid, socket)?);
     }
     for connection in &mut connections {
         for _ in 0..OPEN_CALLS {
@@ -202,12 +208,7 @@ fn reactions(links: Range<usize>, calm: Duration) -> Result<Vec<Duration>> {
         addresses.drain()?;
         let mut add = Command::new("ip");
         add.args(["address", "add", &format!("10.77.{number}.1/24"), "dev", &format!("b{number}")]);
-        let mut adding = add.spawn().map_err(|source| BenchError::Io { doing: "run ip", source })?;
-        addresses.wait()?;
-        let begin = Instant::now();
-        rules.wait()?;
-        times.push(begin.elapsed());
-        adding.wait().map_err(|source| BenchError::Io { doing: "wait for ip", source })?;
+        times.push(timed(&mut add, || addresses.wait(), || rules.wait())?);
         run(Command::new("ip").args(["link", "delete", &format!("b{number}")]))?;
         sleep(calm);
     }
