@@ -4,11 +4,12 @@
 mod private_bus;
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use airpods_dbus::names;
 use airpods_helper::authority::{Answer, NoAnswer};
 use airpods_helper::doubles::Recording;
+use airpods_lab::eventually_within;
 use private_bus::*;
 use zbus::Message;
 use zbus::message::Flags;
@@ -117,12 +118,9 @@ fn withheld(helper: &Helper) -> Vec<(String, String)> {
 #[test]
 fn the_number_of_withheld_lines_is_logged_when_the_period_ends_without_another_call() {
     let helper = Helper::start();
-    let begun = Instant::now();
     flood(&helper, 107);
     assert_eq!(withheld(&helper), []);
-    while withheld(&helper).is_empty() && begun.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    eventually_within(Duration::from_secs(60), "the count", || !withheld(&helper).is_empty());
     assert_eq!(withheld(&helper), [("65534".to_owned(), "7".to_owned())]);
 }
 

@@ -119,9 +119,9 @@ fn a_missing_or_required_key_cannot_be_unset() {
         (&["services.mine.image"], 2, "required"),
     ] {
         let output = airpods(home.path(), "config set").args(arguments).output().unwrap();
-        let assert_output = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {assert_output}");
-        assert!(assert_output.contains(message), "{arguments:?}: {assert_output}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+        assert!(stderr.contains(message), "{arguments:?}: {stderr}");
     }
     assert_eq!(home.text(), text);
 }
@@ -167,13 +167,10 @@ fn a_wrong_value_or_key_is_refused_and_nothing_is_written() {
         ("cli..x", "1", 2, "`cli..x` is not a key"),
     ] {
         let output = airpods(home.path(), "config set").args([key, value]).output().unwrap();
-        let assert_output = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{key}: {assert_output}");
-        assert!(assert_output.contains(message), "{key}: {assert_output}");
-        assert!(
-            code == 2 || assert_output.ends_with(&format!("`{}` was not changed\n", home.file().display())),
-            "{assert_output}"
-        );
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{key}: {stderr}");
+        assert!(stderr.contains(message), "{key}: {stderr}");
+        assert!(code == 2 || stderr.ends_with(&format!("`{}` was not changed\n", home.file().display())), "{stderr}");
     }
     assert_eq!(home.text(), MINE);
     assert_eq!(home.others(), [] as [PathBuf; 0]);
@@ -185,9 +182,9 @@ fn an_item_that_is_no_table_is_refused_in_an_array_of_tables() {
     let home = Home::with(text);
     for item in ["0", "1"] {
         let output = airpods(home.path(), &format!("config set services.ollama.ports.{item} true")).output().unwrap();
-        let assert_output = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         let message = format!("error: `services.ollama.ports.{item}`: a table is needed here, not true or false\n");
-        assert!(output.status.code() == Some(10) && assert_output.starts_with(&message), "{assert_output}");
+        assert!(output.status.code() == Some(10) && stderr.starts_with(&message), "{stderr}");
     }
     assert_eq!(home.text(), text);
 }
@@ -241,12 +238,12 @@ fn a_wrong_draft_is_kept_and_the_file_stays_as_it_was() {
     for (script, code) in [("sed -i s/log_lines/log_lnes/ \"$2\"", 10), ("echo x > \"$2\"; exit 3", 1)] {
         let home = Home::with(MINE);
         let output = home.edit(script);
-        let assert_output = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{assert_output}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
         assert_eq!(home.text(), MINE);
         let [draft] = &home.others()[..] else { panic!("{:?}", home.others()) };
         assert_ne!(fs::read_to_string(draft).unwrap(), MINE);
-        assert!(assert_output.ends_with(&format!("hint: your text is in `{}`\n", draft.display())), "{assert_output}");
+        assert!(stderr.ends_with(&format!("hint: your text is in `{}`\n", draft.display())), "{stderr}");
     }
 }
 
@@ -257,18 +254,18 @@ fn where_nothing_was_written_no_draft_is_left_and_none_is_named() {
     let path = std::env::var_os("PATH").unwrap();
     let output =
         airpods(home.path(), "config edit").env("PATH", path).env("EDITOR", "no-such-editor").output().unwrap();
-    let assert_output = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     let expected = format!(
         "error: `{file}` was not changed: the editor `no-such-editor` ended with exit status: 127\n\
          hint: `$VISUAL` or `$EDITOR` names the editor\n"
     );
-    assert!(output.status.code() == Some(1) && assert_output.ends_with(&expected), "{assert_output}");
+    assert!(output.status.code() == Some(1) && stderr.ends_with(&expected), "{stderr}");
     assert_eq!(home.others(), [] as [PathBuf; 0]);
     for script in ["exit 3", "rm \"$2\"; exit 3"] {
-        let assert_output = String::from_utf8(home.edit(script).stderr).unwrap();
+        let stderr = String::from_utf8(home.edit(script).stderr).unwrap();
         assert!(
-            assert_output.contains("ended with exit status: 3") && !assert_output.contains("your text is in"),
-            "{script}: {assert_output}"
+            stderr.contains("ended with exit status: 3") && !stderr.contains("your text is in"),
+            "{script}: {stderr}"
         );
         assert_eq!(home.others(), [] as [PathBuf; 0], "{script}");
     }
@@ -289,9 +286,9 @@ fn an_invalid_edit_is_continued_from_its_draft() {
 #[test]
 fn faults_are_reported_before_the_question_including_unknown_keys() {
     let screen = Home::with("cli.log_lines = 5\ncli.stop_timeout = 0\n").edit_again("n\n");
-    let (assert_output, _) = screen.split_once("Edit it again?").unwrap();
-    assert!(assert_output.contains("error: unknown key `log_lnes` in `cli`"), "{screen}");
-    assert!(assert_output.contains("error: `cli.stop_timeout`: 0 is not within 1 to 300"), "{screen}");
+    let (shown, _) = screen.split_once("Edit it again?").unwrap();
+    assert!(shown.contains("error: unknown key `log_lnes` in `cli`"), "{screen}");
+    assert!(shown.contains("error: `cli.stop_timeout`: 0 is not within 1 to 300"), "{screen}");
 }
 
 #[test]
@@ -303,12 +300,12 @@ fn an_abandoned_edit_is_kept_as_a_draft() {
         assert_eq!(home.text(), MINE);
         let [draft] = &home.others()[..] else { panic!("{:?}", home.others()) };
         assert!(fs::read_to_string(draft).unwrap().contains("log_lnes"));
-        let assert_output = format!(
+        let kept = format!(
             "\r\nerror: `{}` was not changed\r\nhint: your text is in `{}`",
             home.file().display(),
             draft.display()
         );
-        assert!(screen.contains(&assert_output), "{keys:?}: {screen}");
+        assert!(screen.contains(&kept), "{keys:?}: {screen}");
     }
 }
 

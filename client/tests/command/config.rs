@@ -71,8 +71,8 @@ fn validate_prints_json_about_a_wrong_file_and_a_missing_one_too() {
     let report = |arguments: &str| {
         let output = airpods(home.path(), arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(10));
-        let assert_output = String::from_utf8_lossy(&output.stderr);
-        assert!(assert_output.contains("error: "), "a person is told as well: {assert_output}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("error: "), "a person is told as well: {stderr}");
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
     };
     fs::write(home.path().join("my.toml"), "cli.log_lines = 0\nruntime.cuda_version = 'x'\na = 1\n").unwrap();

@@ -33,8 +33,8 @@ fn printed_output_contains_and_creates_no_secret() {
     for arguments in ["export quadlet", "export kube"] {
         let output = airpods(home.path(), arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(0));
-        let assert_output = String::from_utf8(output.stderr).unwrap();
-        assert!(assert_output.contains("its owner alone"), "{assert_output}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("its owner alone"), "{stderr}");
         assert!(String::from_utf8(output.stdout).unwrap().contains("docker.io/ollama/ollama:latest"));
     }
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "something was written");

@@ -36,8 +36,8 @@ fn a_file_that_is_there_stays_unless_it_is_forced() {
     let run = |arguments: &str| airpods(home.path(), arguments).output().unwrap();
     let refused = run("import compose.yaml");
     assert_eq!(refused.status.code(), Some(1));
-    let assert_output = String::from_utf8(refused.stderr).unwrap();
-    assert!(assert_output.contains("exists") && assert_output.contains("`--force` replaces it"), "{assert_output}");
+    let stderr = String::from_utf8(refused.stderr).unwrap();
+    assert!(stderr.contains("exists") && stderr.contains("`--force` replaces it"), "{stderr}");
     assert_eq!(fs::read_to_string(home.path().join("config.toml")).unwrap(), "mine");
     assert_eq!(run("import compose.yaml --force").status.code(), Some(0));
     assert_ne!(fs::read_to_string(home.path().join("config.toml")).unwrap(), "mine");
@@ -95,8 +95,8 @@ fn a_file_of_variables_that_is_not_there_yet_is_named() {
     .unwrap();
     let output = airpods(home.path(), "import compose.yaml").output().unwrap();
     assert_eq!(output.status.code(), Some(10));
-    let assert_output = String::from_utf8(output.stderr).unwrap();
-    assert!(assert_output.contains("wrote ") && assert_output.contains("keys.env` cannot be read"), "{assert_output}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("wrote ") && stderr.contains("keys.env` cannot be read"), "{stderr}");
     fs::write(home.path().join("keys.env"), "A=1\n").unwrap();
     assert_eq!(airpods(home.path(), "--config config.toml config validate").output().unwrap().status.code(), Some(0));
 }

@@ -128,8 +128,6 @@ pub(crate) struct StandIn {
     pub(crate) reads: Arc<AtomicUsize>,
     /// The first change is answered after this.
     pub(crate) held: Option<Arc<Notify>>,
-    /// Whether it leaves calls without an answer.
-    pub(crate) silent: bool,
     pub(crate) calls: Arc<Mutex<Vec<Call>>>,
 }
 
@@ -143,7 +141,6 @@ impl StandIn {
             changed_to: None,
             reads: Arc::new(AtomicUsize::new(usize::MAX)),
             held: None,
-            silent: false,
             calls: Arc::default(),
         }
     }
@@ -157,9 +154,6 @@ impl StandIn {
         self.calls.lock().unwrap().push(Call { words, asking });
         if let Some(held) = self.held.as_ref().filter(|_| self.calls().len() == 1) {
             held.notified().await;
-        }
-        if self.silent {
-            std::future::pending::<()>().await;
         }
         let answer = match asking {
             _ if self.calls().len() <= self.refusing.0 => Err(self.refusing.1),

@@ -171,7 +171,7 @@ async fn a_silent_bus_is_reported_long_before_the_bus_timeout() {
 #[tokio::test]
 async fn a_helper_that_ends_before_it_answers_is_reported() {
     let bus = Bus::start(&[]);
-    let stand_in = StandIn { silent: true, ..StandIn::answering(Ok(true)) };
+    let stand_in = StandIn { held: Some(Arc::default()), ..StandIn::answering(Ok(true)) };
     let helper = bus.serve(&stand_in).await;
     let leave = async {
         while stand_in.calls().is_empty() {
