@@ -265,7 +265,7 @@ fn finish(outcome: Outcome) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cure::remedy::tests::{path, place, report};
+    use crate::cure::tests::{path, place, report};
     use crate::measure::Code;
     use crate::measure::report::{Confidence, PathReport, Udp};
 

@@ -11,8 +11,7 @@ use serde_json::json;
 use super::check::{Progress, Subject, lock};
 use super::{How, Mtu, OnArgs, auto, describe};
 use crate::command::Context;
-use crate::cure::proof::total;
-use crate::cure::{Proof, Trial, prove, restoring_change};
+use crate::cure::{Proof, Trial, prove, restoring_change, total};
 use crate::egress::{self, Egress, EgressLinks};
 use crate::error::{Exit, Failure, Report};
 use crate::execute::{self, Interrupted};
@@ -270,7 +269,7 @@ mod tests {
 
     use super::*;
     use crate::cure::clamp::tests::clamped;
-    use crate::cure::remedy::tests::{path, place, report};
+    use crate::cure::tests::{path, place, report};
     use crate::measure::Code;
     use crate::measure::report::{Confidence, PathReport, TransferReport};
 

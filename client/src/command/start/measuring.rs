@@ -203,7 +203,7 @@ mod tests {
     use airpods_dbus::{LinkKind, PathMtu};
 
     use super::*;
-    use crate::cure::remedy::tests::report;
+    use crate::cure::tests::report;
     use crate::measure::Code;
 
     /// A running measurement in a network without a remembered result.

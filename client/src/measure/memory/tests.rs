@@ -4,7 +4,7 @@
 use airpods_dbus::LinkKind;
 
 use super::*;
-use crate::cure::remedy::tests::{path, place, report};
+use crate::cure::tests::{path, place, report};
 use crate::kernel::Gateway;
 use crate::measure::report::{Confidence, Direction, LimitedBy, PathReport};
 
