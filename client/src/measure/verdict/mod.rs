@@ -7,7 +7,6 @@
 mod code;
 #[cfg(test)]
 mod tests;
-mod udp;
 
 use std::time::Duration;
 
@@ -15,11 +14,10 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 pub use code::{Code, Weight, Words, words};
-pub(super) use udp::{mark_blocked_quic, with_udp};
 
 use super::evidence::Evidence;
 use super::findings::Findings;
-use super::report::{Confidence, Direction, LimitedBy};
+use super::report::{Confidence, Direction, LimitedBy, PathReport, Udp};
 use super::search::{FAILURES_NEEDED_UP, failures_needed_down};
 
 /// The facts about a path other than the evidence of its connections.
@@ -312,5 +310,33 @@ fn confidence(evidence: &Evidence, top: u16, needed: u32, cut_short: bool) -> (C
             (Confidence::AtLeast, Some("the next sizes were not tried one by one"))
         }
         _ => (Confidence::AtLeast, Some(late)),
+    }
+}
+
+/// The verdict on UDP takes the place of one by which TCP works: a clamp does not help UDP. Where
+/// routers report the path MTU, QUIC adapts as TCP does. A server without QUIC is silent, so
+/// silence counts only if something shows that it speaks QUIC.
+pub(super) fn with_udp(code: Code, udp: Option<&Udp>, from_host: Option<FromHost>) -> Code {
+    let (Some(udp), Weight::Fine) = (udp, code.weight()) else { return code };
+    let speaks_quic = from_host.is_some_and(|host| host.quic);
+    match (code, udp) {
+        (Code::PmtudWorks | Code::PmtuLearnt, _) => code,
+        (_, Udp { failed: Some(_), .. }) => Code::UdpNarrow,
+        (Code::Fine, Udp { refused: Some(_), .. }) => Code::QuicBlocked,
+        (Code::Fine, Udp { answered: false, .. }) if speaks_quic => Code::QuicBlocked,
+        _ => code,
+    }
+}
+
+/// If a server answers QUIC over one family and not over the other, UDP is blocked there.
+pub(super) fn mark_blocked_quic(paths: &mut [PathReport]) {
+    let answers = |path: &PathReport| path.udp.as_ref().is_some_and(|udp| udp.answered);
+    let speaking: Vec<(String, u16)> =
+        paths.iter().filter(|path| answers(path)).map(|path| (path.server.clone(), path.port)).collect();
+    for path in paths {
+        let speaks = speaking.iter().any(|(server, port)| *server == path.server && *port == path.port);
+        if speaks && path.verdict == Code::Fine && path.udp.as_ref().is_some_and(|udp| !udp.answered) {
+            path.verdict = Code::QuicBlocked;
+        }
     }
 }

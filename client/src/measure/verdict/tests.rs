@@ -4,6 +4,7 @@ use clap::Parser;
 
 use super::*;
 use crate::cli::Cli;
+use crate::measure::report::Family;
 use crate::measure::search::FAILURES_NEEDED_DOWN;
 
 #[test]
@@ -228,4 +229,41 @@ fn packets_missed_without_time_for_a_retry_are_no_verdict() {
     assert_eq!(judge(&findings, &facts), Code::NotMeasured);
     let report = direction(&findings.down, &facts, FAILURES_NEEDED_DOWN, true);
     assert_eq!((report.proven, report.confidence), (Some(1400), Confidence::AtLeast));
+}
+
+#[test]
+fn udp_is_judged_whatever_lets_tcp_pass_and_silence_shows_nothing_by_itself() {
+    let narrow = Udp { answered: true, refused: None, proven: Some(1300), failed: Some(1360) };
+    let refused = Udp { refused: Some("not permitted".to_owned()), ..Udp::default() };
+    let from_host = |quic| Some(FromHost { quic, ..FromHost::default() });
+    for (code, udp, from_host, expected) in [
+        (Code::Fine, Some(&narrow), None, Code::UdpNarrow),
+        (Code::Clamped, Some(&narrow), None, Code::UdpNarrow),
+        (Code::LinkSlow, Some(&narrow), None, Code::UdpNarrow),
+        (Code::PmtudWorks, Some(&narrow), None, Code::PmtudWorks),
+        (Code::PmtuLearnt, Some(&narrow), None, Code::PmtuLearnt),
+        (Code::PathNarrow, Some(&narrow), None, Code::PathNarrow),
+        (Code::NotMeasured, Some(&narrow), None, Code::NotMeasured),
+        (Code::Fine, Some(&refused), None, Code::QuicBlocked),
+        (Code::Clamped, Some(&refused), None, Code::Clamped),
+        (Code::Fine, Some(&Udp::default()), from_host(true), Code::QuicBlocked),
+        (Code::Fine, Some(&Udp::default()), from_host(false), Code::Fine),
+        (Code::Fine, Some(&Udp::default()), None, Code::Fine),
+        (Code::Fine, None, from_host(true), Code::Fine),
+    ] {
+        assert_eq!(with_udp(code, udp, from_host), expected, "{code} {udp:?} {from_host:?}");
+    }
+}
+
+#[test]
+fn an_answer_over_one_family_shows_that_udp_is_blocked_over_the_other() {
+    let path = |family, server: &str, answered| PathReport {
+        udp: Some(Udp { answered, ..Udp::default() }),
+        ..PathReport::without(family, server, 443, Code::Fine)
+    };
+    for (server, expected) in [("one.example", Code::QuicBlocked), ("two.example", Code::Fine)] {
+        let mut paths = [path(Family::Ipv4, "one.example", true), path(Family::Ipv6, server, false)];
+        mark_blocked_quic(&mut paths);
+        assert_eq!(paths.map(|path| path.verdict), [Code::Fine, expected]);
+    }
 }
