@@ -5,25 +5,24 @@
 //! cannot name them. Names of servers, addresses and links are not kept.
 
 mod attempts;
-mod network;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use airpods_dbus::Status;
+use airpods_dbus::{LinkKind, Status};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 pub use attempts::{SeenFrom, remember_attempt};
-pub use network::Network;
 
 use super::report::{Link, PathReport, PlaceReport, Report};
 use super::verdict::{Code, Weight};
 use crate::cure::{Remedy, fixed_clamp_command, is_fixed, remedy};
-use crate::egress::Egress;
+use crate::egress::{self, Egress};
 use crate::file::{self, Links, Lock, Owner};
+use crate::kernel::{Gateway, gateways};
 use attempts::Attempt;
-use network::Fingerprint;
 
 const FILE: &str = "paths.json";
 
@@ -247,6 +246,71 @@ pub fn ago(age: Duration) -> String {
         _ => (minutes / 1440, "day"),
     };
     format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+}
+
+/// The facts by which a network is recognised: the link that packets leave by, and the routers
+/// beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The link's name.
+    link: String,
+    /// The link's kind and MTU; `None` if the kernel does not tell.
+    shape: Option<(LinkKind, u32)>,
+    /// The default routes that do not leave by it.
+    gateways: Vec<Gateway>,
+}
+
+impl Network {
+    /// Reads the facts around a link from the kernel.
+    #[must_use]
+    pub fn of(link: &str) -> Self {
+        Self { link: link.to_owned(), shape: egress::kind_and_mtu(link), gateways: gateways(link) }
+    }
+
+    fn fingerprint(&self, salt: &str) -> Fingerprint {
+        let hash = |parts: &[String]| {
+            let digest = Sha256::digest(format!("{salt}\0{}", parts.join("\0")));
+            format!("{:032x}", digest.first_chunk().copied().map_or(0, u128::from_be_bytes))
+        };
+        let addresses: Vec<String> =
+            self.gateways.iter().map(|gateway| format!("{} {}", gateway.link, gateway.address)).collect();
+        let cards: Vec<String> = self.gateways.iter().filter_map(|gateway| gateway.hardware.clone()).collect();
+        Fingerprint {
+            link: hash(&["link".to_owned(), self.link.clone()]),
+            shape: hash(&["shape".to_owned(), format!("{:?}", self.shape)]),
+            gateways: hash(&addresses),
+            hardware: (!cards.is_empty()).then(|| hash(&cards)),
+        }
+    }
+}
+
+/// A network, as salted hashes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fingerprint {
+    link: String,
+    /// The link's kind and MTU: with another MTU it is another path.
+    shape: String,
+    gateways: String,
+    /// `None` as long as the kernel does not know the routers' MAC addresses.
+    hardware: Option<String>,
+}
+
+impl Fingerprint {
+    /// Whether both are the same network. The router's MAC address decides, or its IP address if
+    /// the MAC address is unknown.
+    fn is_of(&self, other: &Self) -> bool {
+        let same_router = match (&self.hardware, &other.hardware) {
+            (Some(one), Some(other)) => one == other,
+            _ => self.gateways == other.gateways,
+        };
+        self.is_link_of(other) && self.shape == other.shape && same_router
+    }
+
+    /// Whether both have a link of the same name.
+    fn is_link_of(&self, other: &Self) -> bool {
+        self.link == other.link
+    }
 }
 
 #[cfg(test)]

@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use super::network::{Fingerprint, Network};
-use super::{Known, MAX_AGE, Memory, age, measured_link, replace, seconds};
+use super::{Fingerprint, Known, MAX_AGE, Memory, Network, age, measured_link, replace, seconds};
 use crate::cure::{Remedy, remedy};
 use crate::measure::report::{PlaceReport, Report};
 
