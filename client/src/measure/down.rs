@@ -3,8 +3,7 @@
 
 use std::time::Duration;
 
-use super::exchange::{Action, ConnectionSummary, Exchange, Observation, Opening, fixed_headers};
-use super::hello::hello;
+use super::exchange::{Action, ConnectionSummary, Exchange, Observation, Opening, fixed_headers, hello};
 
 /// The smallest packet by which the direction down is judged, in bytes: every IPv4 host takes 576
 /// (RFC 1122, section 3.3.2).

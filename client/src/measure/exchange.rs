@@ -1,10 +1,13 @@
-//! The part that all connections of a check share: connect, send a hello, read the answer.
+//! The exchange that all connections of a check share: connect, send a hello, read the answer.
+//!
+//! The hello is a TLS `ClientHello` (RFC 8446, section 4.1.2), built by hand. It makes a server
+//! send its certificates and needs no cryptography: nothing that comes back is decrypted, trusted
+//! or kept.
 
 use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::hello::{Answer, answer, is_whole};
 use super::tcp_info::{ESTABLISHED, SYN_SENT, TcpInfo};
 
 /// A moment, as the time since the check began.
@@ -187,4 +190,164 @@ pub(super) struct ConnectionSummary {
 #[must_use]
 pub(super) fn fixed_headers(ipv6: bool) -> u16 {
     if ipv6 { 60 } else { 40 }
+}
+
+/// `x25519` and `secp256r1`. No hybrid group: its key share would make every hello larger than a
+/// packet.
+const GROUPS: [u8; 4] = [0x00, 0x1d, 0x00, 0x17];
+
+/// ECDSA and RSA with SHA-256 to SHA-512, as browsers offer them.
+const SIGNATURES: [u8; 18] = [4, 3, 8, 4, 8, 7, 8, 5, 8, 6, 4, 1, 5, 1, 6, 1, 5, 3];
+
+/// The three suites of TLS 1.3, and those of TLS 1.2 with forward secrecy, RSA last.
+const SUITES: [u8; 24] = [
+    0x13, 0x01, 0x13, 0x03, 0x13, 0x02, 0xc0, 0x2b, 0xc0, 0x2f, 0xcc, 0xa9, 0xcc, 0xa8, 0xc0, 0x2c, 0xc0, 0x30, 0xc0,
+    0x09, 0xc0, 0x13, 0x00, 0x9c,
+];
+
+/// A hello for the server `name`, or for none. Padding (RFC 7685) makes it `padding` bytes longer.
+#[must_use]
+pub(super) fn hello(name: Option<&str>, padding: u16) -> Vec<u8> {
+    let mut extensions = Vec::new();
+    // An address is no server name (RFC 6066, section 3).
+    if let Some(name) = name {
+        extension(&mut extensions, 0, &prefixed(&[&[0], prefixed(name.as_bytes()).as_slice()].concat()));
+    }
+    extension(&mut extensions, 10, &prefixed(&GROUPS));
+    extension(&mut extensions, 11, &[1, 0]);
+    extension(&mut extensions, 13, &prefixed(&SIGNATURES));
+    extension(&mut extensions, 16, &prefixed(b"\x08http/1.1"));
+    extension(&mut extensions, 43, &[4, 3, 4, 3, 3]);
+    extension(&mut extensions, 45, &[1, 1]);
+    extension(&mut extensions, 23, &[]);
+    // The request for a stapled OCSP answer only makes the server's flight longer.
+    extension(&mut extensions, 5, &[1, 0, 0, 0, 0]);
+    extension(&mut extensions, 51, &prefixed(&[&[0, 0x1d], prefixed(&random(32)).as_slice()].concat()));
+    if padding > 0 {
+        extension(&mut extensions, 21, &vec![0; usize::from(padding)]);
+    }
+    let mut body = vec![3, 3];
+    body.extend(random(32));
+    body.push(32);
+    body.extend(random(32));
+    body.extend(prefixed(&SUITES));
+    body.extend([1, 0]);
+    body.extend(prefixed(&extensions));
+    let length = length(&body);
+    let message = [&[1, 0, length[0], length[1]], body.as_slice()].concat();
+    [&[0x16, 3, 1], prefixed(&message).as_slice()].concat()
+}
+
+fn extension(to: &mut Vec<u8>, kind: u16, body: &[u8]) {
+    to.extend(kind.to_be_bytes());
+    to.extend(prefixed(body));
+}
+
+/// The bytes, after their length in two bytes.
+fn prefixed(bytes: &[u8]) -> Vec<u8> {
+    [&length(bytes), bytes].concat()
+}
+
+/// A length in two bytes. Everything here is far below 64 kB.
+fn length(bytes: &[u8]) -> [u8; 2] {
+    u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes()
+}
+
+/// Random bytes that differ between connections. They protect nothing, so they may be predictable.
+fn random(count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
+    fastrand::fill(&mut bytes);
+    bytes
+}
+
+/// The answer of a server so far, as far as it shows without a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Nothing yet.
+    #[default]
+    None,
+    /// TLS records.
+    Tls,
+    /// A TLS alert.
+    Alert,
+    /// Something that is no TLS.
+    NotTls,
+}
+
+/// The kind of an answer, by its first bytes.
+#[must_use]
+pub(super) fn answer(received: &[u8]) -> Answer {
+    match received {
+        [] => Answer::None,
+        [0x15, 3, ..] => Answer::Alert,
+        [0x14 | 0x16 | 0x17, 3, ..] | [0x14..=0x17] => Answer::Tls,
+        _ => Answer::NotTls,
+    }
+}
+
+/// Whether the server's flight is complete: whole records, the last of which ends a flight. TLS 1.3
+/// encrypts its records, so there at least as many bytes as any certificate has must have arrived.
+#[must_use]
+pub(super) fn is_whole(received: &[u8]) -> bool {
+    const SMALLEST_ENCRYPTED: usize = 300;
+    let (mut rest, mut encrypted, mut alert) = (received, 0, false);
+    while let [kind, _, _, high, low, after @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        let Some(next) = after.get(length..) else { return false };
+        encrypted += if *kind == 0x17 { length } else { 0 };
+        alert |= *kind == 0x15;
+        rest = next;
+    }
+    if !rest.is_empty() || received.is_empty() {
+        return false;
+    }
+    // The flight of TLS 1.2 ends with `ServerHelloDone`, which is empty.
+    alert || encrypted >= SMALLEST_ENCRYPTED || (encrypted == 0 && received.ends_with(&[14, 0, 0, 0]))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_hello_is_one_record_of_its_announced_length() {
+        for (name, padding) in [(Some("registry-1.docker.io"), 0), (None, 0), (Some("ghcr.io"), 2600)] {
+            let bytes = hello(name, padding);
+            let record = usize::from(u16::from_be_bytes(bytes[3..5].try_into().unwrap()));
+            let message = usize::from(u16::from_be_bytes(bytes[7..9].try_into().unwrap()));
+            assert_eq!((record, message), (bytes.len() - 5, bytes.len() - 9), "{name:?}");
+            assert!(bytes.len() > usize::from(padding) && bytes.len() < usize::from(padding) + 320);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_recognised_by_its_first_bytes() {
+        assert_eq!(answer(b""), Answer::None);
+        assert_eq!(answer(b"\x16\x03\x03\0\x7a"), Answer::Tls);
+        assert_eq!(answer(b"\x15\x03\x03\0\x02"), Answer::Alert);
+        assert_eq!(answer(b"HTTP/1.1 302 Found"), Answer::NotTls);
+        assert_eq!(answer(b"\x16\x99"), Answer::NotTls);
+    }
+
+    #[test]
+    fn a_flight_is_whole_when_its_last_record_is() {
+        let record = |kind: u8, length: u16| {
+            let mut bytes = vec![kind, 3, 3];
+            bytes.extend(length.to_be_bytes());
+            bytes.resize(5 + usize::from(length), 7);
+            bytes
+        };
+        let flight = [record(0x16, 90), record(0x14, 1), record(0x17, 2000)].concat();
+        assert!(is_whole(&flight));
+        assert!(!is_whole(&flight[..flight.len() - 1]));
+        assert!(!is_whole(&record(0x16, 90)), "the certificates are still to come");
+        assert!(!is_whole(&[record(0x16, 90), record(0x17, 60)].concat()));
+        let mut older = [record(0x16, 1500), record(0x16, 4)].concat();
+        assert!(!is_whole(&older));
+        let end = older.len() - 4;
+        older[end..].copy_from_slice(&[14, 0, 0, 0]);
+        assert!(is_whole(&older));
+        assert!(!is_whole(&[]));
+    }
 }

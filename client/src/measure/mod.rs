@@ -15,7 +15,6 @@ mod down;
 mod evidence;
 mod exchange;
 mod findings;
-mod hello;
 pub mod memory;
 mod path;
 pub mod picture;

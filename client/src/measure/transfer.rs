@@ -8,8 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::deadline::Deadline;
-use super::exchange::{Action, ConnectionSummary, Exchange, Observation};
-use super::hello::{Answer, hello};
+use super::exchange::{Action, Answer, ConnectionSummary, Exchange, Observation, hello};
 use super::path::Job;
 use super::places::measure_inside;
 use super::report::{PlaceReport, TransferReport};

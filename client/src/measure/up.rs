@@ -7,8 +7,7 @@
 use std::time::Duration;
 
 use super::down::{BASE, base};
-use super::exchange::{Action, ConnectionSummary, Exchange, Observation, Opening};
-use super::hello::{Answer, hello};
+use super::exchange::{Action, Answer, ConnectionSummary, Exchange, Observation, Opening, hello};
 use super::train::{Head, Record, Train};
 
 /// How a train ended.
