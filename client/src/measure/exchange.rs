@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::tcp_info::{ESTABLISHED, SYN_SENT, TcpInfo};
+use super::socket::{ESTABLISHED, SYN_SENT, TcpInfo};
 
 /// A moment, as the time since the check began.
 pub(super) type Moment = Duration;

@@ -27,7 +27,6 @@ mod search;
 mod simulated;
 mod socket;
 pub mod targets;
-mod tcp_info;
 mod train;
 mod transfer;
 mod up;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::tcp_info::TcpInfo;
+use super::socket::TcpInfo;
 
 /// The TLS record that the train consists of. The server sees only its beginning, since it is never
 /// completed.

@@ -18,7 +18,7 @@ use tcp::{InFlight, Receiver, Sender};
 
 use super::exchange::{Moment, Observation, Opening, fixed_headers};
 use super::run::Transport;
-use super::tcp_info::{ESTABLISHED, SACK, SYN_SENT, TIMESTAMPS, TcpInfo};
+use super::socket::{ESTABLISHED, SACK, SYN_SENT, TIMESTAMPS, TcpInfo};
 
 /// Time between two observations.
 const INTERVAL: Duration = Duration::from_millis(2);
