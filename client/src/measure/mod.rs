@@ -10,7 +10,6 @@
 //! **The truth rule**: a size that is reported as proven was carried. A packet of that size was
 //! sent once and whole, while the kernel's path MTU allowed it, and it was acknowledged.
 
-mod deadline;
 mod down;
 mod evidence;
 mod exchange;
@@ -50,10 +49,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::egress::{Egress, egress};
 use crate::helper_link::status_if_running;
-use deadline::Deadline;
 use path::{Job, Server, measure, unresolved};
 use places::from_network;
 use report::{Family, Link, PathReport, PlaceReport, conclude, nameless};
+use run::Deadline;
 use search::SYN_TIMEOUT;
 use targets::{OnlyByProxy, Unresolved};
 use verdict::mark_blocked_quic;

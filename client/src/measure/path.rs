@@ -11,9 +11,9 @@ use nix::errno::Errno;
 use rustix::net::sockopt::{ip_mtu, ipv6_mtu};
 use serde::{Deserialize, Serialize};
 
-use super::deadline::{Budget, Deadline};
 use super::findings::{Findings, Subject, answers, confirm, confirming};
 use super::report::{Confidence, Direction, Family, LimitedBy, PathReport, TransferReport, Udp};
+use super::run::{Budget, Deadline};
 use super::search::{FAILURES_NEEDED_UP, SYN_TIMEOUT, failures_needed_down, search};
 use super::socket::Sockets;
 use super::transfer::{LIMIT, PADDING, transfer};

@@ -7,9 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::deadline::Deadline;
 use super::path::{Job, LATE, measure, unresolved};
 use super::report::{Confidence, Direction, Family, PathReport, PlaceReport};
+use super::run::Deadline;
 use super::verdict::{Code, FromHost};
 use super::{Plan, Servers, jobs, link};
 use crate::config::{Config, NetworkMode, Service, ServiceName};

@@ -9,12 +9,11 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use super::Stage;
-use super::deadline::Budget;
 use super::down::{Down, base};
 use super::evidence::{Evidence, down_sizes, ladder, spread};
 use super::exchange::Answer;
 use super::findings::{Findings, Subject};
-use super::run::{BatchLimits, Outcome, Probe, Progress, Transport, run};
+use super::run::{BatchLimits, Budget, Outcome, Probe, Progress, Transport, run};
 use super::train::Record;
 use super::up::{Up, UpEnding};
 

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::deadline::Deadline;
 use super::exchange::{Action, Answer, ConnectionSummary, Exchange, Observation, hello};
 use super::path::Job;
 use super::places::measure_inside;
 use super::report::{PlaceReport, TransferReport};
-use super::run::{BatchLimits, Outcome, Probe, Transport, Usage, run};
+use super::run::{BatchLimits, Deadline, Outcome, Probe, Transport, Usage, run};
 use super::{PATIENCE, Plan, ProgressCallback, Target, jobs, link_to, resolve, run_jobs};
 
 /// The padding that makes a hello of 2.9 kB. Every TLS stack that was tried accepts one of 14 kB.

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::super::deadline::Budget;
 use super::super::findings::{Findings, Subject};
+use super::super::run::Budget;
 use super::super::search::search;
 use super::super::verdict::{Code, PathFacts, Weight, judge, narrow};
 use super::{Faults, SimulatedPath};
