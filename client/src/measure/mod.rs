@@ -16,7 +16,6 @@ mod exchange;
 mod findings;
 pub mod memory;
 mod path;
-pub mod picture;
 pub mod places;
 mod quic;
 pub mod report;
