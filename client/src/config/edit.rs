@@ -10,8 +10,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table
 
 pub use unset::unset;
 
-use super::list::List;
-use super::list_above;
+use super::key::{List, list_above};
 use crate::error::{Exit, Report};
 
 /// A dotted key such as `services.ollama.ports.0.host`; a part that is no plain word is quoted, as

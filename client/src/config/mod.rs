@@ -6,10 +6,9 @@
 //! again all at once.
 
 mod check;
-mod completion_words;
 mod earlier;
 pub mod edit;
-mod list;
+mod key;
 mod location;
 mod model;
 mod name;
@@ -33,7 +32,7 @@ mod tests;
 pub(crate) use problem::nearest;
 pub(crate) use template::{literal_dollars, split_braces, split_name};
 
-pub use completion_words::{CompletionWords, completion_words};
+pub use key::{CompletionWords, completion_words};
 pub use location::{Location, Source};
 pub use model::{
     Cli, Condition, Config, Dependencies, EnvFile, Gpu, Health, HealthTest, Meta, NetworkMode, Pull, Resources,
@@ -59,7 +58,6 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::file::{self, Links, Owner};
-use list::List;
 use problem::Problems;
 use section::Section;
 use tree::Table;
@@ -237,21 +235,6 @@ fn read_config(tree: &Table, places: &Places, problems: &Problems) -> Option<Con
     let services = services(&root, places);
     root.finish();
     Some(Config { meta: meta?, runtime: runtime?, cli: cli?, dependencies, services: services? })
-}
-
-/// The list into which a key leads, and how many parts the list's own key has:
-/// `services.new.ports` and 3 for `services.new.ports.0.host`. The services of the file do not
-/// matter: all possible services have the same keys.
-fn list_above(parts: &[String]) -> Option<(usize, List)> {
-    let header: Vec<_> = parts.iter().map(|part| toml_edit::Key::new(part).to_string()).collect();
-    let tree = Table::parse(&Source::built_in(&format!("[{}]", header.join(".")))).ok()?;
-    let problems = Problems::default();
-    read_config(&tree, &Places::default(), &problems);
-    let lists = problems.into_lists();
-    (1..parts.len()).find_map(|depth| {
-        let key = parts[..depth].join(".");
-        Some((depth, lists.iter().find(|list| list.key() == key)?.clone()))
-    })
 }
 
 fn services(root: &Section<'_>, places: &Places) -> Option<IndexMap<ServiceName, Service>> {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::list::List;
+use super::key::List;
 use super::location::{Excerpt, Location};
 use crate::error::{Exit, Report, render};
 use crate::terminal::Escaped;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::list::List;
+use super::key::List;
 use super::location::Location;
 use super::problem::{Problem, Problems, nearest};
 use super::tree::{Node, Table, Value};
