@@ -9,7 +9,6 @@ mod check;
 mod earlier;
 pub mod edit;
 mod key;
-mod location;
 mod model;
 mod name;
 mod option;
@@ -33,7 +32,6 @@ pub(crate) use problem::nearest;
 pub(crate) use template::{literal_dollars, split_braces, split_name};
 
 pub use key::{CompletionWords, completion_words};
-pub use location::{Location, Source};
 pub use model::{
     Cli, Condition, Config, Dependencies, EnvFile, Gpu, Health, HealthTest, Meta, NetworkMode, Pull, Resources,
     Service, Volume, VolumeSource,
@@ -50,6 +48,7 @@ pub use quantity::{
 pub use runtime::{
     DnsServers, Engine, GpuDevice, HostGateway, MssClamp, Network, NetworkDriver, PodmanUrl, RestartPolicy, Runtime,
 };
+pub use tree::{Location, Source};
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::key::List;
-use super::location::{Excerpt, Location};
+use super::tree::{Excerpt, Location};
 use crate::error::{Exit, Report, render};
 use crate::terminal::Escaped;
 

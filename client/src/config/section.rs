@@ -7,9 +7,8 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use super::key::List;
-use super::location::Location;
 use super::problem::{Problem, Problems, nearest};
-use super::tree::{Node, Table, Value};
+use super::tree::{Location, Node, Table, Value};
 
 /// Why a value is not what its key needs.
 #[derive(Debug)]
