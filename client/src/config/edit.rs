@@ -1,14 +1,10 @@
-//! Changes one value of a TOML text; comments, order and everything else stay as the user wrote
-//! them.
-
-mod unset;
+//! Changes or removes one value of a TOML text; comments, order and everything else stay as the
+//! user wrote them.
 
 use std::borrow::Cow;
 use std::mem;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table, TableLike, Value};
-
-pub use unset::unset;
 
 use super::key::{List, list_above};
 use crate::error::{Exit, Report};
@@ -320,6 +316,78 @@ fn new_table(style: Style, depth: usize) -> Item {
         Style::Headers | Style::Dotted => table.set_dotted(true),
     }
     Item::Table(table)
+}
+
+/// The text without a key, and without the comment above it.
+///
+/// # Errors
+/// [`EditError::NotSet`] if the text does not have the key, and [`EditError::NotToml`].
+pub fn unset(text: &str, key: &KeyPath) -> Result<String, EditError> {
+    let mut document = text.parse::<DocumentMut>().map_err(|_| EditError::NotToml)?;
+    if unset_in_table(document.as_table_mut(), &mut Cursor::new(key)) {
+        Ok(document.to_string())
+    } else {
+        Err(EditError::NotSet(key.parts.join(".")))
+    }
+}
+
+/// Removes the key below a table. Returns whether there was something to remove.
+fn unset_in_table(table: &mut dyn TableLike, cursor: &mut Cursor<'_>) -> bool {
+    let Some(key) = cursor.step() else { return false };
+    if cursor.is_at_end() {
+        return table.remove(key).is_some();
+    }
+    let is_removed = table.get_mut(key).is_some_and(|item| unset_in_item(item, cursor));
+    if table.get(key).and_then(Item::as_array_of_tables).is_some_and(ArrayOfTables::is_empty) {
+        // An array without tables leaves no trace in the text, and the default would be in effect.
+        table.insert(key, toml_edit::value(Array::new()));
+    }
+    is_removed
+}
+
+fn unset_in_item(item: &mut Item, cursor: &mut Cursor<'_>) -> bool {
+    stand_for_an_array(item, cursor);
+    match item {
+        Item::Table(table) => unset_in_table(table, cursor),
+        Item::ArrayOfTables(tables) => {
+            let Some(index) = item_index(cursor, tables.len()) else { return false };
+            if cursor.is_at_end() {
+                tables.remove(index);
+                return true;
+            }
+            tables.get_mut(index).is_some_and(|table| unset_in_table(table, cursor))
+        }
+        Item::Value(value) => unset_in_value(value, cursor),
+        Item::None => false,
+    }
+}
+
+fn unset_in_value(value: &mut Value, cursor: &mut Cursor<'_>) -> bool {
+    match value {
+        Value::InlineTable(table) => {
+            // toml_edit keeps the space before a closing brace behind the last value.
+            let space = table.iter().last().and_then(|(_, last)| last.decor().suffix().cloned());
+            let is_removed = unset_in_table(table, cursor);
+            if let Some((_, last)) = table.iter_mut().last() {
+                last.decor_mut().set_suffix(space.unwrap_or_default());
+            }
+            is_removed
+        }
+        Value::Array(array) => {
+            let Some(index) = item_index(cursor, array.len()) else { return false };
+            if cursor.is_at_end() {
+                array.remove(index);
+                return true;
+            }
+            array.get_mut(index).is_some_and(|item| unset_in_value(item, cursor))
+        }
+        _ => false,
+    }
+}
+
+/// The next part of the key as the number of one of `count` items.
+fn item_index(cursor: &mut Cursor<'_>, count: usize) -> Option<usize> {
+    cursor.step()?.parse::<usize>().ok().filter(|index| *index < count)
 }
 
 #[cfg(test)]

@@ -154,3 +154,54 @@ fn a_key_with_no_place_is_refused() {
 fn a_part_of_a_key_may_be_quoted() {
     becomes("", "services.x.env.\"a.b\"", "'c'", "[services.x]\nenv.\"a.b\" = 'c'\n");
 }
+
+#[track_caller]
+fn becomes_without(text: &str, key: &str, expected: &str) {
+    assert_eq!(unset(text, &key.parse().unwrap()).as_deref(), Ok(expected), "without {key}:\n{text}");
+}
+
+#[test]
+fn a_removed_key_takes_its_comment_along_and_the_rest_stays() {
+    let text = "# mine\n[cli]\nlog_lines = 10\n# talkative\ndebug = true # now\nverbose = true\n";
+    becomes_without(text, "cli.debug", "# mine\n[cli]\nlog_lines = 10\nverbose = true\n");
+    becomes_without("[a]\nx = 1\n[b]\ny = 2\n", "a", "[b]\ny = 2\n");
+    becomes_without("[a]\nenv = { A = '1', B = '2' }\n", "a.env.B", "[a]\nenv = { A = '1' }\n");
+    becomes_without("[a]\nx.y.z = 1\nu = 2\n", "a.x.y.z", "[a]\nu = 2\n");
+}
+
+#[test]
+fn an_item_of_an_array_goes_by_its_number() {
+    becomes_without("a = ['x', 'y', 'z']\n", "a.1", "a = ['x', 'z']\n");
+    becomes_without("a = [{ b = 1, c = 2 }]\n", "a.0.b", "a = [{ c = 2 }]\n");
+    becomes_without("[[a]]\nb = 1\n[[a]]\nb = 2\n", "a.0", "[[a]]\nb = 2\n");
+    becomes_without("[[a]]\nb = 1\nc = 1\n", "a.0.c", "[[a]]\nb = 1\n");
+}
+
+#[test]
+fn one_value_in_the_place_of_an_array_is_its_item_0() {
+    let short = "services.a.ports.0.protocol";
+    becomes_without(
+        "[services.a]\nports = { host = 1, protocol = 'udp' }\n",
+        short,
+        "[services.a]\nports = { host = 1 }\n",
+    );
+    becomes_without("[services.a.ports]\nhost = 1\nprotocol = 'udp'\n", short, "[services.a.ports]\nhost = 1\n");
+    becomes_without("[services.a]\nports = '80' # web\n", "services.a.ports.0", "[services.a]\nports = [] # web\n");
+    becomes_without("[services.a.ports]\nhost = 1\n", "services.a.ports.0", "[services.a]\nports = []\n");
+    becomes_without("[[services.a.ports]]\nhost = 1\n", "services.a.ports.0", "[services.a]\nports = []\n");
+    becomes_without(
+        "services = { a = { ports = '80' } }\n",
+        "services.a.ports.0",
+        "services = { a = { ports = [] } }\n",
+    );
+}
+
+#[test]
+fn a_key_that_is_not_set_cannot_be_removed() {
+    let text = "[cli]\nlog_lines = 10\na = ['x']\n[[b]]\nc = 1\n[services.a]\nenv = { B = '1' }\nports = '80'\n";
+    let no_items = ["cli.debug", "runtime", "cli.log_lines.x", "cli.a.1", "cli.a.x", "cli.a.0.y", "b.1", "b.1.c"];
+    let no_lists = ["cli.0", "cli.0.log_lines", "services.0.a", "services.a.env.0.B", "services.a.ports.1"];
+    for key in [&no_items[..], &no_lists].concat() {
+        assert_eq!(unset(text, &key.parse().unwrap()), Err(EditError::NotSet(key.to_owned())), "{key}");
+    }
+}
