@@ -7,9 +7,9 @@ use ipnet::IpNet;
 
 use super::model::{Condition, Config, Health, HealthTest, NetworkMode, Service};
 use super::name::ServiceName;
+use super::option::{SysctlNamespace, sysctl_namespace};
 use super::problem::{Problem, Problems};
 use super::runtime::RestartPolicy;
-use super::sysctl::{Namespace, namespace};
 use super::tree::Table;
 use crate::podman::ContainerOption;
 use crate::port::HostPort;
@@ -228,11 +228,11 @@ impl Check<'_> {
         let on_host = service.network_mode == NetworkMode::Host;
         let shares_ipc = service.options.get(ContainerOption::Ipc).iter().any(|mode| mode == "host");
         for (parameter, _) in service.options.sysctls() {
-            let (message, hint) = match namespace(parameter) {
-                Some(Namespace::Network) if on_host => {
+            let (message, hint) = match sysctl_namespace(parameter) {
+                Some(SysctlNamespace::Network) if on_host => {
                     ("belongs to the host's network, which this service is on", "leave out `network_mode = \"host\"`")
                 }
-                Some(Namespace::Ipc) if shares_ipc => {
+                Some(SysctlNamespace::Ipc) if shares_ipc => {
                     ("belongs to the host's IPC namespace, which this service is in", "leave out `ipc = \"host\"`")
                 }
                 _ => continue,

@@ -20,7 +20,6 @@ mod quantity;
 mod runtime;
 mod section;
 mod service;
-mod sysctl;
 mod template;
 mod tree;
 mod volume;

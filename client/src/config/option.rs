@@ -4,8 +4,7 @@
 use super::name::NetworkAlias;
 use super::quantity::Memory;
 use super::section::{Mismatch, Read, Section, boolean, entries, list, text};
-use super::sysctl::{sysctl, sysctls};
-use super::tree::{Node, Value};
+use super::tree::{Node, Table, Value};
 use crate::podman::{ContainerOption, OPTION_ROWS, OptionShape, Options};
 
 /// Reads all such settings of a service.
@@ -220,71 +219,98 @@ fn ulimits(node: &Node) -> Read<Vec<String>> {
     Ok(limits.into_iter().map(|(_, limit)| limit).collect())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The parameters of `kernel.` that belong to an IPC namespace, which podman takes (podman-run(1),
+/// `--sysctl`).
+const IPC_PARAMETERS: [&str; 8] = [
+    "kernel.msgmax",
+    "kernel.msgmnb",
+    "kernel.msgmni",
+    "kernel.sem",
+    "kernel.shmall",
+    "kernel.shmmax",
+    "kernel.shmmni",
+    "kernel.shm_rmid_forced",
+];
 
-    #[test]
-    fn every_spelling_of_a_value_comes_to_one_form() {
-        use ContainerOption as O;
-        for (option, spellings, form) in [
-            (O::CapAdd, &["sys_ptrace", "SYS_PTRACE", "CAP_SYS_PTRACE", "cap_sys_ptrace"][..], "CAP_SYS_PTRACE"),
-            (O::CapDrop, &["all", "ALL"], "ALL"),
-            (
-                O::SecurityOpt,
-                &["no-new-privileges", "no-new-privileges:true", "no-new-privileges=true"],
-                "no-new-privileges",
-            ),
-            (O::SecurityOpt, &["label:disable", "label=disable"], "label=disable"),
-            (O::SecurityOpt, &["label=type:container_runtime_t"], "label=type:container_runtime_t"),
-            (O::ShmSize, &["1g", "1024M", "1073741824", "1GB"], "1g"),
-            (O::Userns, &["keep-id:uid=1000,gid=1000"], "keep-id:uid=1000,gid=1000"),
-            (O::GroupAdd, &["keep-groups"], "keep-groups"),
-            (O::User, &["1000:1000"], "1000:1000"),
-            (O::WorkingDir, &["/app", "/app/"], "/app"),
-            (O::Tmpfs, &["/cache", "/cache/", "/cache:"], "/cache"),
-            (O::Tmpfs, &["/cache:size=64m,mode=1777,noexec"], "/cache:size=64m,mode=1777,noexec"),
-            (O::Ulimits, &["nofile=65536", "nofile=65536:65536"], "nofile=65536:65536"),
-            (O::Ulimits, &["memlock=-1", "memlock=unlimited", "memlock=-1:-1"], "memlock=-1:-1"),
-            (O::Sysctls, &["net.core.somaxconn=1024", " net.core.somaxconn = 1024 "], "net.core.somaxconn=1024"),
-        ] {
-            for spelling in spellings {
-                assert_eq!(normal(option, spelling).ok().as_deref(), Some(form), "{spelling}");
-            }
-        }
-    }
+/// The network namespace has all parameters with this prefix.
+const NETWORK_PREFIX: &str = "net.";
 
-    #[test]
-    fn an_invalid_value_is_refused() {
-        use ContainerOption as O;
-        for (option, text) in [
-            (O::User, ""),
-            (O::User, "a b"),
-            (O::User, "1000:"),
-            (O::Userns, "keep-id:size=1"),
-            (O::Userns, "private"),
-            (O::Ipc, "container:x"),
-            (O::ShmSize, "much"),
-            (O::CapAdd, "SYS-PTRACE"),
-            (O::SecurityOpt, "seccomp="),
-            (O::SecurityOpt, "no-new-privileges:false"),
-            (O::SecurityOpt, "writable-cgroups=true"),
-            (O::Hostname, "two words"),
-            (O::GroupAdd, "-x"),
-            (O::WorkingDir, "app"),
-            (O::WorkingDir, "/app/../x"),
-            (O::Tmpfs, "cache"),
-            (O::Tmpfs, "/"),
-            (O::Tmpfs, "/cache:size=much"),
-            (O::Tmpfs, "/cache:uid=1000"),
-            (O::Ulimits, "nofile"),
-            (O::Ulimits, "nofile=2:1"),
-            (O::Ulimits, "nofile=-1:1"),
-            (O::Ulimits, "files=1"),
-            (O::Sysctls, "net.core.somaxconn"),
-            (O::Sysctls, "vm.overcommit_memory=1"),
-        ] {
-            assert!(normal(option, text).is_err(), "{option:?}: {text}");
-        }
+/// The IPC namespace has all parameters with this prefix: POSIX message queues.
+const QUEUE_PREFIX: &str = "fs.mqueue.";
+
+/// The namespace that a parameter belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SysctlNamespace {
+    Network,
+    Ipc,
+}
+
+/// The namespace of a parameter; `None` for one that the whole host shares.
+pub(super) fn sysctl_namespace(name: &str) -> Option<SysctlNamespace> {
+    if name.starts_with(NETWORK_PREFIX) {
+        Some(SysctlNamespace::Network)
+    } else if name.starts_with(QUEUE_PREFIX) || IPC_PARAMETERS.contains(&name) {
+        Some(SysctlNamespace::Ipc)
+    } else {
+        None
     }
 }
+
+/// A kernel parameter, `NAME=VALUE`, with single spaces in the value: the kernel separates several
+/// numbers by tabs.
+fn sysctl(text: &str) -> Read<String> {
+    let wrong = || {
+        Mismatch::new(format_args!("`{text}` is not a kernel parameter with its value"))
+            .hint("such as `net.core.somaxconn=1024`")
+    };
+    let (name, value) = text.split_once('=').ok_or_else(wrong)?;
+    let name = name.trim();
+    let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
+    let fits = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    };
+    if !name.split('.').all(fits) || value.is_empty() || value.chars().any(char::is_control) {
+        return Err(wrong());
+    }
+    if sysctl_namespace(name).is_none() {
+        let message = format!("the whole host has `{name}` in common: a container cannot have it for itself");
+        return Err(Mismatch::new(message).hint(format!(
+            "there are `{NETWORK_PREFIX}*`, `{QUEUE_PREFIX}*`, `{}`; `sysctl -w` sets others on the host",
+            IPC_PARAMETERS.join("`, `")
+        )));
+    }
+    Ok(format!("{name}={value}"))
+}
+
+/// Texts such as `net.core.somaxconn=1024`, or a table. A part of a name may be a table of its own:
+/// `net.core.somaxconn = 1024`.
+fn sysctls(node: &Node) -> Read<Vec<String>> {
+    let found = match &node.value {
+        Value::Table(table) => sysctls_within(table, "")?,
+        _ => list(|node| sysctl(text(node)?))(node)?,
+    };
+    let name = |one: &String| one.split('=').next().unwrap_or_default().to_owned();
+    let names: Vec<String> = found.iter().map(name).collect();
+    match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        Some((_, twice)) => Err(Mismatch::new(format!("`{twice}` is set twice"))),
+        None => Ok(found),
+    }
+}
+
+/// The parameters below a part of their names.
+fn sysctls_within(table: &Table, above: &str) -> Read<Vec<String>> {
+    let mut found = Vec::new();
+    for (key, entry) in table.iter() {
+        let name = if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") };
+        let one = match &entry.node.value {
+            Value::Table(below) => sysctls_within(below, &name),
+            Value::Integer(number) => sysctl(&format!("{name}={number}")).map(|one| vec![one]),
+            _ => text(&entry.node).and_then(|value| sysctl(&format!("{name}={value}"))).map(|one| vec![one]),
+        };
+        found.extend(one.map_err(|mismatch| mismatch.within(key, &entry.node.at))?);
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;
