@@ -5,11 +5,13 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::model::{Condition, Config, Health, HealthTest, NetworkMode, Service};
+use super::health::{Health, HealthTest};
+use super::model::Config;
 use super::name::ServiceName;
 use super::option::{SysctlNamespace, sysctl_namespace};
 use super::problem::{Problem, Problems};
 use super::runtime::RestartPolicy;
+use super::service::{Condition, NetworkMode, Service};
 use super::tree::Table;
 use crate::podman::ContainerOption;
 use crate::port::HostPort;

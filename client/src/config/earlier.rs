@@ -3,9 +3,10 @@
 //! network and listen on their port of the host. On its own network a service must listen on the
 //! container's port instead.
 
-use super::model::{Config, NetworkMode, Service};
+use super::model::Config;
 use super::problem::{Problem, Problems};
 use super::section::{Section, boolean, entries, list, owned_text};
+use super::service::{NetworkMode, Service};
 use super::tree::Table;
 
 pub(super) fn runtime(section: &Section<'_>) {

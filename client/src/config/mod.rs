@@ -6,8 +6,10 @@
 //! again all at once.
 
 mod check;
+mod device;
 mod earlier;
 pub mod edit;
+mod health;
 mod key;
 mod model;
 mod name;
@@ -30,24 +32,26 @@ mod tests;
 pub(crate) use problem::nearest;
 pub(crate) use template::{literal_dollars, split_braces, split_name};
 
+pub use device::{Gpu, GpuDevice};
+pub use health::{Health, HealthTest};
 pub use key::{CompletionWords, completion_words};
-pub use model::{
-    Cli, Condition, Config, Dependencies, EnvFile, Gpu, Health, HealthTest, Meta, NetworkMode, Pull, Resources,
-    Service, Volume, VolumeSource,
-};
+pub use model::{Cli, Config, Dependencies, Meta};
 pub use name::{ImageName, InvalidImage, Reference};
 pub use name::{InvalidName, NetworkAlias, ObjectName, ServiceName};
 pub use places::{Environment, FOLDER, Places, Search};
 pub use port::{InvalidPort, PortMapping, PortRange};
 pub use problem::{ConfigError, Problem, Severity};
+pub use process::EnvFile;
 pub use quantity::{
     ConcurrentPulls, Cpus, InvalidMemory, InvalidPeriod, LogLines, Memory, NetworkMtu, OutOfRange, Period, PidsLimit,
     PortNumber, StartupTimeout, StatusCode, StatusRange, StopTimeout,
 };
 pub use runtime::{
-    DnsServers, Engine, GpuDevice, HostGateway, MssClamp, Network, NetworkDriver, PodmanUrl, RestartPolicy, Runtime,
+    DnsServers, Engine, HostGateway, MssClamp, Network, NetworkDriver, PodmanUrl, RestartPolicy, Runtime,
 };
+pub use service::{Condition, NetworkMode, Pull, Resources, Service};
 pub use tree::{Location, Source};
+pub use volume::{Volume, VolumeSource};
 
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};

@@ -1,11 +1,5 @@
-//! The configuration as values that have been checked, each on its own and against the rest. It
-//! also reads the tables other than `[runtime]` and those of services.
-
-mod service;
-
-pub use service::{
-    Condition, EnvFile, Gpu, Health, HealthTest, NetworkMode, Pull, Resources, Service, Volume, VolumeSource,
-};
+//! The whole configuration as values that have been checked, each on its own and against the rest.
+//! It also reads the tables other than `[runtime]` and those of services.
 
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -14,6 +8,7 @@ use super::name::ServiceName;
 use super::quantity::{ConcurrentPulls, LogLines, StartupTimeout, StopTimeout};
 use super::runtime::{NetworkDriver, Runtime};
 use super::section::{Section, boolean, list, number, owned_text, whole};
+use super::service::{NetworkMode, Service};
 use super::{earlier, template};
 use crate::port::HostPort;
 
@@ -81,6 +76,12 @@ fn each_text(value: &mut toml::Value, change: fn(&str) -> String) {
         toml::Value::Table(table) => table.iter_mut().for_each(|(_, item)| each_text(item, change)),
         _ => {}
     }
+}
+
+/// For serde, which leaves out a switch that is off.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+pub(super) fn is_false(on: &bool) -> bool {
+    !on
 }
 
 /// The settings about the file itself.

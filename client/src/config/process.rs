@@ -1,13 +1,14 @@
 //! The process that a service runs (`process` of the OCI runtime specification): `command`,
-//! `command_args`, `entrypoint_override` and `health.command`. Also its variables from elsewhere:
-//! files with one variable a line (`.env` beside the configuration, and those of `env_file`), and
-//! the secrets of `services.NAME.secret_env`.
+//! `command_args` and `entrypoint_override`. Also its variables from elsewhere: files with one
+//! variable a line (`.env` beside the configuration, and those of `env_file`), and the secrets of
+//! `services.NAME.secret_env`.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
+use serde::{Serialize, Serializer};
 
 use super::name::ObjectName;
 use super::places::Places;
@@ -60,30 +61,47 @@ fn scalar(node: &Node) -> Read<String> {
     }
 }
 
-/// A line for a shell, or a program with its arguments; podman's form with `CMD-SHELL` or `CMD` is
-/// accepted, too.
-pub(super) fn health_command(node: &Node) -> Read<Vec<String>> {
-    let words = words(node)?;
-    let is_podmans = |words: &[String]| matches!(words.first().map(String::as_str), Some("CMD" | "CMD-SHELL"));
-    match (&node.value, words.len()) {
-        (_, 0) => Err(Mismatch::new("a command is needed here")),
-        (Value::String(_), _) => Ok([&["CMD-SHELL".to_owned()], &words[..]].concat()),
-        (_, 2..) if is_podmans(&words) => Ok(words),
-        _ => Ok([&["CMD".to_owned()], &words[..]].concat()),
-    }
-}
-
 pub(super) fn optional_words(section: &Section<'_>, key: &'static str) -> Option<Vec<String>> {
     section.may_be_list_or_one(key);
     section.optional(key, words)
 }
 
 /// Words of a command line; a single text is one word and is never split.
-fn words(node: &Node) -> Read<Vec<String>> {
+pub(super) fn words(node: &Node) -> Read<Vec<String>> {
     match &node.value {
         Value::String(word) => Ok(vec![word.clone()]),
         _ => list(owned_text)(node),
     }
+}
+
+/// A file with variables, and its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvFile {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Its variables.
+    pub variables: Vec<(String, String)>,
+}
+
+impl Serialize for EnvFile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.path.serialize(serializer)
+    }
+}
+
+/// Reads one file of `env_file`; `places` resolves its path.
+pub(super) fn env_file(node: &Node, places: &Places) -> Read<EnvFile> {
+    let text = text(node)?;
+    let path = match places.beside_file(text) {
+        Some(Ok(path)) => path,
+        Some(Err(why)) => return Err(Mismatch::new(format_args!("`{text}` has no place: {why}"))),
+        None => return Err(Mismatch::new(format_args!("`{text}` is not a path"))),
+    };
+    let content = (places.read)(&path)
+        .map_err(|cause| Mismatch::new(format_args!("`{}` cannot be read: {cause}", path.display())))?;
+    let variables = variables(&content)
+        .map_err(|why| Mismatch::new(format_args!("`{}` is no file of variables: {why}", path.display())))?;
+    Ok(EnvFile { path, variables })
 }
 
 /// Upper bound on the size of a file of variables, in bytes.

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
+use super::device::{GpuDevice, gpu_device};
 use super::earlier;
+use super::model::is_false;
 use super::name::{NetworkAlias, ObjectName};
 use super::problem::Problem;
 use super::quantity::NetworkMtu;
@@ -112,29 +114,6 @@ impl Serialize for HostGateway {
     }
 }
 
-/// The device that gives a container the GPU.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum GpuDevice {
-    /// All GPUs that this machine has ([`crate::gpu::Gpus`]), or none.
-    Auto,
-    /// No device, even if there is a GPU.
-    None,
-    /// A CDI name (`vendor/class=device`) or a path under `/dev`.
-    Device(String),
-    /// One of the GPUs that `Auto` finds, by its number or CDI name.
-    One(String),
-}
-
-impl Serialize for GpuDevice {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(match self {
-            Self::Auto => "auto",
-            Self::None => "none",
-            Self::Device(device) | Self::One(device) => device,
-        })
-    }
-}
-
 /// When podman restarts a container by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -179,11 +158,6 @@ pub struct Network {
     pub mss_clamp: MssClamp,
     /// Whether `start` measures the path behind a VPN, once for each network.
     pub measure: bool,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
-fn is_false(on: &bool) -> bool {
-    !on
 }
 
 /// podman's network drivers.
@@ -307,22 +281,6 @@ fn host_gateway(node: &Node) -> Read<HostGateway> {
             .parse()
             .map(HostGateway::Name)
             .map_err(|_| Mismatch::new(format_args!("`{text}` is neither `auto` nor the host's name or address"))),
-    }
-}
-
-/// Takes the device itself, or podman's flag with it, as files of the Python airpods have it.
-pub(super) fn gpu_device(node: &Node) -> Read<GpuDevice> {
-    let text = text(node)?.trim();
-    let device = text.strip_prefix("--device").map_or(text, |rest| rest.trim_start_matches(['=', ' ']));
-    let names_a_device = device.starts_with("/dev/")
-        || device.split_once('=').is_some_and(|(class, name)| class.contains('/') && !name.is_empty());
-    match device {
-        "auto" => Ok(GpuDevice::Auto),
-        "none" | "" => Ok(GpuDevice::None),
-        "--gpus all" | "--gpus=all" => Ok(GpuDevice::Device("nvidia.com/gpu=all".to_owned())),
-        _ if names_a_device && !device.contains(char::is_whitespace) => Ok(GpuDevice::Device(device.to_owned())),
-        _ => Err(Mismatch::new(format_args!("`{text}` is no device"))
-            .hint("it is `auto`, `none`, a CDI name such as `nvidia.com/gpu=all` or a path such as `/dev/dri`")),
     }
 }
 

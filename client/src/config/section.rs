@@ -109,6 +109,14 @@ pub(super) fn word<T: Copy>(words: &'static [(&'static str, T)]) -> impl Fn(&Nod
     }
 }
 
+/// One value, or an array of them.
+pub(super) fn one_or_list<T>(one: impl Fn(&Node) -> Read<T>) -> impl Fn(&Node) -> Read<Vec<T>> {
+    move |node| match &node.value {
+        Value::Array(_) => list(&one)(node),
+        _ => Ok(vec![one(node)?]),
+    }
+}
+
 /// An array of something.
 pub(super) fn list<T>(item: impl Fn(&Node) -> Read<T>) -> impl Fn(&Node) -> Read<Vec<T>> {
     move |node| match &node.value {

@@ -1,24 +1,196 @@
-//! Reading one `[services.NAME]`.
+//! `[services.NAME]`: one container and all that belongs to it, and reading it.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use indexmap::IndexMap;
+use serde::Serialize;
 
+use super::device::{Gpu, device, gpu};
 use super::earlier;
-use super::model::{Condition, EnvFile, Gpu, Health, HealthTest, NetworkMode, Pull, Resources, Service};
-use super::name::{NetworkAlias, ServiceName};
+use super::health::{Health, health};
+use super::model::is_false;
+use super::name::{ImageName, NetworkAlias, ObjectName, ServiceName};
 use super::option::options;
 use super::places::Places;
 use super::port::{PortMapping, ports};
 use super::problem::Problem;
-use super::process::{self, command, health_command, optional_words, secret_env};
-use super::quantity::{Cpus, Period, PidsLimit, StatusCode, StatusRange};
-use super::runtime::{GpuDevice, RESTART_POLICIES, gpu_device};
-use super::section::{Mismatch, Read, Section, boolean, entries, list, number, owned_text, parsed, text, whole, word};
+use super::process::{EnvFile, command, env_file, optional_words, secret_env};
+use super::quantity::{Cpus, Memory, PidsLimit};
+use super::runtime::{RESTART_POLICIES, RestartPolicy};
+use super::section::{
+    Mismatch, Read, Section, boolean, entries, list, number, one_or_list, owned_text, parsed, text, whole, word,
+};
 use super::tree::{Node, Value};
-use super::volume::volumes;
-use crate::podman::HealthTiming;
+use super::volume::{Volume, volumes};
+use crate::podman::{Options, SecretSource};
+use crate::port::HostPort;
+
+/// One container that is launched.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Service {
+    /// Whether `start` without names starts it.
+    pub enabled: bool,
+    /// Its image, with its registry.
+    pub image: ImageName,
+    /// The pod that it shares with every service that names the same one; `None`, or `network_mode`
+    /// host: no pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<ObjectName>,
+    /// Its container's name, unique among the services.
+    pub container: ObjectName,
+    /// The network it is on.
+    pub network_mode: NetworkMode,
+    /// The names by which other services reach it. Empty with [`NetworkMode::Host`], which has no
+    /// such names.
+    pub network_aliases: Vec<NetworkAlias>,
+    /// Upper bound on its processes and threads.
+    pub pids_limit: PidsLimit,
+    /// The ports that lead into it. With [`NetworkMode::Host`] it listens on the host itself, on
+    /// the `container` ports; see [`Service::host_ports`].
+    pub ports: Vec<PortMapping>,
+    /// Its volumes, by their names in the file.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub volumes: IndexMap<String, Volume>,
+    /// Whether it gets the GPU.
+    pub gpu: Gpu,
+    /// Its health check; without one, airpods only knows whether it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// Its environment, templates replaced.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub env: IndexMap<String, String>,
+    /// Files with further variables; those of `env` take precedence.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env_file: Vec<EnvFile>,
+    /// Variables whose values are secret, and where each is kept. They take precedence over those
+    /// of `env_file`.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub secret_env: IndexMap<String, SecretSource>,
+    /// Its limits.
+    #[serde(skip_serializing_if = "Resources::is_unlimited")]
+    pub resources: Resources,
+    /// The settings that podman takes as they are.
+    #[serde(flatten)]
+    pub options: Options,
+    /// Labels of its container.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub labels: IndexMap<String, String>,
+    /// Devices in addition to the GPU's: CDI names, or paths as `HOST[:CONTAINER[:rwm]]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
+    /// Names in its `/etc/hosts`, as `NAME:ADDRESS`; the address may be `host-gateway`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extra_hosts: Vec<String>,
+    /// Existing networks that it joins as well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<ObjectName>,
+    /// The services that are started before it, and the condition that each must meet.
+    #[serde(skip_serializing_if = "IndexMap::is_empty")]
+    pub depends_on: IndexMap<ServiceName, Condition>,
+    /// When podman restarts it by itself; `None` is `runtime.restart_policy`, and never for a
+    /// one-shot service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<RestartPolicy>,
+    /// Whether it does something once and ends.
+    #[serde(skip_serializing_if = "is_false")]
+    pub oneshot: bool,
+    /// The model for templates to name; it has no effect by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_model: Option<String>,
+    /// Keys of the built-in defaults that are removed from it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unset: Vec<String>,
+    /// When its image is pulled.
+    #[serde(skip_serializing_if = "Pull::is_missing")]
+    pub pull: Pull,
+    /// Whether it gets `WEBUI_SECRET_KEY`, see [`crate::webui_secret`].
+    pub needs_webui_secret: bool,
+    /// Arguments in place of the image's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command_args: Option<Vec<String>>,
+    /// The program, with its first arguments, in place of the image's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entrypoint_override: Option<Vec<String>>,
+}
+
+impl Service {
+    /// Every port of the host that it occupies, with the index of its mapping. If it shares the
+    /// host's network, these are the container's own ports.
+    pub fn placed_ports(&self) -> impl Iterator<Item = (usize, HostPort)> {
+        let of_mapping = |mapping: PortMapping| -> Vec<HostPort> {
+            match self.network_mode {
+                NetworkMode::Pod => mapping.pairs().map(|(host, _)| host).collect(),
+                NetworkMode::Host => mapping.own().collect(),
+            }
+        };
+        let mappings = self.ports.iter().copied().enumerate();
+        mappings.flat_map(move |(index, mapping)| of_mapping(mapping).into_iter().map(move |port| (index, port)))
+    }
+
+    /// Every port of the host that it occupies.
+    pub fn host_ports(&self) -> impl Iterator<Item = HostPort> {
+        self.placed_ports().map(|(_, port)| port)
+    }
+}
+
+/// The condition that a service must meet before one that depends on it is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Condition {
+    /// It was started.
+    Started,
+    /// It is healthy.
+    Healthy,
+    /// It has ended successfully.
+    Completed,
+}
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pull {
+    /// If it is missing.
+    #[default]
+    Missing,
+    /// Whenever a container is made from it.
+    Always,
+    /// Never: it must be there.
+    Never,
+}
+
+impl Pull {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_missing(&self) -> bool {
+        *self == Self::Missing
+    }
+}
+
+/// The network that a service is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkMode {
+    /// The network of the services.
+    Pod,
+    /// The host's own.
+    Host,
+}
+
+/// The limits of a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Resources {
+    /// Memory; `None` is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+    /// CPUs; `None` is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<Cpus>,
+}
+
+impl Resources {
+    fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
+}
 
 const PULLS: &[(&str, Pull)] = &[("missing", Pull::Missing), ("always", Pull::Always), ("never", Pull::Never)];
 
@@ -116,91 +288,6 @@ fn warn_of_aliases(section: &Section<'_>, any: bool) {
     }
 }
 
-fn gpu(section: &Section<'_>) -> Gpu {
-    let default = Gpu { enabled: true, force_cpu: false, device: Vec::new() };
-    let Some(section) = section.section("gpu") else { return default };
-    let enabled = section.or("enabled", default.enabled, boolean);
-    let force_cpu = section.or("force_cpu", default.force_cpu, boolean);
-    section.may_be_list_or_one("device");
-    let device = section.or("device", Vec::new(), one_or_list(one_gpu));
-    section.finish();
-    Gpu { enabled, force_cpu, device }
-}
-
-/// A device, or one of the GPUs that airpods finds, by its number or CDI name.
-fn one_gpu(node: &Node) -> Read<GpuDevice> {
-    match &node.value {
-        Value::Integer(number @ 0..) => Ok(GpuDevice::One(number.to_string())),
-        Value::String(text) if is_gpu_id(text) => Ok(GpuDevice::One(text.clone())),
-        _ => gpu_device(node),
-    }
-}
-
-/// A number, one of NVIDIA's `GPU-…` and `MIG-…`, or an index within a partition such as `0:1`.
-fn is_gpu_id(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-:".contains(&byte);
-    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_digit());
-    (first || text.starts_with("GPU-") || text.starts_with("MIG-")) && text.bytes().all(fits)
-}
-
-fn health(service: &Section<'_>, ports: &[PortMapping]) -> Option<Health> {
-    let section = service.section("health")?;
-    section.may_be_list_or_one("command");
-    let command = section.optional("command", health_command);
-    let is_ours = |key: &str| section.at(key).is_some_and(|at| !at.is_users());
-    let has_port = ports.iter().any(|port| port.protocol.is_tcp());
-    let built_in_path = is_ours("path");
-    let path = section.optional("path", |node| match text(node)? {
-        path if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(path.to_owned()),
-        path => Err(Mismatch::new(format_args!("`{path}` is not the path of a URL, such as `/health`"))),
-    });
-    let expected_status = section.list_or("expected_status", StatusRange::SUCCESS, status_range);
-    if let (Some(at), None, None) = (section.at("expected_status"), section.at("path"), section.at("command")) {
-        let (place, path) = (section.place("expected_status"), section.place("path"));
-        let warning = Problem::warning(format!("`{place}` has no effect without `{path}`"));
-        section.push(warning.at(at.clone()).hint("where no path is set, nothing is asked for"));
-    }
-    let times = HealthTiming {
-        interval: section.optional("interval", period),
-        timeout: section.optional("timeout", period),
-        retries: section.optional("retries", whole),
-        start_period: section.optional("start_period", period),
-    };
-    // A user's command replaces a built-in path, and a service without TCP ports is not asked over
-    // HTTP.
-    if built_in_path && (command.is_some() || !has_port) {
-        section.finish();
-        return command.map(|command| Health { test: HealthTest::Command { command }, times });
-    }
-    if path.is_some() && command.is_some() {
-        section.refuse("a service is asked by `path` or by `command`, not both");
-    }
-    section.finish();
-    let test = match command {
-        Some(command) => HealthTest::Command { command },
-        None => HealthTest::Http { path: path?, expected_status },
-    };
-    Some(Health { test, times })
-}
-
-/// A text such as `30s`, or a number of seconds.
-fn period(node: &Node) -> Read<Period> {
-    if matches!(node.value, Value::String(_)) {
-        return parsed(node);
-    }
-    let seconds = number(0.001, 86_400.0)(node)?;
-    Period::new(Duration::from_secs_f64(seconds)).ok_or_else(|| Mismatch::new("this is no length of time"))
-}
-
-fn status_range(node: &Node) -> Read<StatusRange> {
-    let codes: Vec<StatusCode> = list(whole)(node)?;
-    match codes[..] {
-        [first, last] => StatusRange::new(first, last),
-        _ => None,
-    }
-    .ok_or_else(|| Mismatch::new("two status codes are needed, the smaller one first"))
-}
-
 fn resources(section: &Section<'_>) -> Resources {
     let Some(section) = section.section("resources") else { return Resources::default() };
     let memory = section.optional("memory", parsed);
@@ -220,28 +307,6 @@ fn cpus(node: &Node) -> Read<Cpus> {
     Cpus::new(count).ok_or_else(|| Mismatch::new(format_args!("{count} is no number of CPUs, such as 1.5")))
 }
 
-/// One value, or an array of them.
-fn one_or_list<T>(one: impl Fn(&Node) -> Read<T>) -> impl Fn(&Node) -> Read<Vec<T>> {
-    move |node| match &node.value {
-        Value::Array(_) => list(&one)(node),
-        _ => Ok(vec![one(node)?]),
-    }
-}
-
-fn env_file(node: &Node, places: &Places) -> Read<EnvFile> {
-    let text = text(node)?;
-    let path = match places.beside_file(text) {
-        Some(Ok(path)) => path,
-        Some(Err(why)) => return Err(Mismatch::new(format_args!("`{text}` has no place: {why}"))),
-        None => return Err(Mismatch::new(format_args!("`{text}` is not a path"))),
-    };
-    let content = (places.read)(&path)
-        .map_err(|cause| Mismatch::new(format_args!("`{}` cannot be read: {cause}", path.display())))?;
-    let variables = process::variables(&content)
-        .map_err(|why| Mismatch::new(format_args!("`{}` is no file of variables: {why}", path.display())))?;
-    Ok(EnvFile { path, variables })
-}
-
 fn label(name: &str, node: &Node) -> Read<String> {
     if name.is_empty() || name.starts_with("io.airpods.") {
         return Err(
@@ -253,31 +318,6 @@ fn label(name: &str, node: &Node) -> Read<String> {
         Value::Integer(number) => Ok(number.to_string()),
         _ => owned_text(node),
     }
-}
-
-/// A CDI name, or `HOST[:CONTAINER[:rwm]]` with absolute paths (podman-run(1), `--device`).
-fn device(node: &Node) -> Read<String> {
-    let text = text(node)?;
-    let wrong = || {
-        Mismatch::new(format_args!("`{text}` is no device"))
-            .hint("it is such as `/dev/kfd`, `/dev/ttyUSB0:/dev/tty0:rw` or `amd.com/gpu=all`")
-    };
-    if !text.starts_with('/') {
-        return match gpu_device(node)? {
-            GpuDevice::Device(device) => Ok(device),
-            _ => Err(wrong()),
-        };
-    }
-    let parts: Vec<&str> = text.split(':').collect();
-    let is_path = |part: &&str| part.starts_with('/') && !part.contains(char::is_whitespace);
-    let is_access = |part: &str| !part.is_empty() && part.bytes().all(|byte| b"rwm".contains(&byte));
-    let fits = match parts[..] {
-        [host] => is_path(&host),
-        [host, second] => is_path(&host) && (is_path(&second) || is_access(second)),
-        [host, container, access] => is_path(&host) && is_path(&container) && is_access(access),
-        _ => false,
-    };
-    if fits { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
 /// `NAME:ADDRESS`; `=` is accepted in place of the colon, as in compose.

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::model::{Config, Service};
+use super::model::Config;
 use super::name::ServiceName;
 use super::problem::{Problem, Problems};
 use super::runtime::Runtime;
+use super::service::Service;
 use super::tree::{Node, Table, Value};
 use crate::config::problem::nearest;
 

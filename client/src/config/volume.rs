@@ -1,15 +1,60 @@
-//! Reading `services.NAME.volumes`.
+//! `services.NAME.volumes`: data that outlives a container, and reading them.
 
 use std::path::{Component, Path, PathBuf};
 
 use indexmap::IndexMap;
+use serde::{Serialize, Serializer};
 
-use super::model::{Volume, VolumeSource};
+use super::model::is_false;
+use super::name::ObjectName;
 use super::places::Places;
 use super::problem::{Problem, Problems};
 use super::section::{Mismatch, Read, Section, boolean, text, word};
 use super::tree::{Node, Table, Value};
 use crate::podman::Relabel;
+
+/// Data that outlives the container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Volume {
+    /// Where it lies.
+    pub source: VolumeSource,
+    /// Absolute path in the container.
+    pub target: PathBuf,
+    /// Whether the container must not write there.
+    #[serde(skip_serializing_if = "is_false")]
+    pub read_only: bool,
+    /// The `SELinux` label it gets. `None`: a folder of airpods gets the label that all containers
+    /// share, any other keeps its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relabel: Option<Relabel>,
+}
+
+/// Where a volume lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VolumeSource {
+    /// A folder under the data folder, `bind://relative` in the file. airpods owns it and makes it
+    /// if it is missing.
+    Data {
+        /// The absolute path, checked to lie under the data folder.
+        path: PathBuf,
+        /// The path below the data folder.
+        relative: PathBuf,
+    },
+    /// A folder or file of the host, absolute. airpods never makes it and never relabels it.
+    Host(PathBuf),
+    /// A volume that podman keeps.
+    Named(ObjectName),
+}
+
+impl Serialize for VolumeSource {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Data { relative, .. } => serializer.collect_str(&format_args!("bind://{}", relative.display())),
+            Self::Host(path) => path.serialize(serializer),
+            Self::Named(name) => name.serialize(serializer),
+        }
+    }
+}
 
 const RELABELS: &[(&str, Relabel)] = &[("no", Relabel::No), ("shared", Relabel::Shared), ("private", Relabel::Private)];
 
