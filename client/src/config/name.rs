@@ -170,6 +170,18 @@ impl<'a> Reference<'a> {
         Self { repository, tag, digest }
     }
 
+    /// Whether the image is on Docker Hub.
+    #[must_use]
+    pub fn is_on_docker_hub(&self) -> bool {
+        self.repository.starts_with("docker.io/")
+    }
+
+    /// The name of an image of the same repository by its digest.
+    #[must_use]
+    pub fn with_digest(&self, digest: &str) -> String {
+        format!("{}@{digest}", self.repository)
+    }
+
     /// Whether podman may report an image requested by this name under the other name.
     #[must_use]
     pub fn is_met_by(&self, found: &Self) -> bool {

@@ -12,6 +12,7 @@ mod decide;
 mod desired;
 mod label;
 mod observed;
+mod pull_size;
 mod read_back;
 mod restart;
 mod services;
@@ -27,6 +28,7 @@ pub use desired::{Desired, Launch};
 pub use label::{is_own as is_own_label, service_of};
 pub use observed::container_made_for;
 pub use observed::{Inspection, Observed};
+pub use pull_size::PullSize;
 pub use read_back::read_back;
 pub use restart::{Restart, Restarted, restart};
 pub use services::{Present, UnknownService, chosen, left_running};
@@ -34,7 +36,7 @@ pub(crate) use services::{ordered, urls};
 pub use setting::{Difference, Expected, Setting, Source};
 pub use teardown::{Stages, Stop, Teardown, stop};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -42,7 +44,7 @@ use std::path::PathBuf;
 use crate::config::{Config, DnsServers};
 use crate::gpu;
 use crate::health::HealthCheck;
-use crate::podman::{ContainerSpec, HealthTiming, NetworkSpec, PodSpec, SecretSource};
+use crate::podman::{Blobs, ContainerSpec, HealthTiming, NetworkSpec, PodSpec, SecretSource};
 use crate::port::HostPort;
 use crate::secret::SecretValues;
 
@@ -83,6 +85,8 @@ pub struct Plan {
     pub network: Option<crate::podman::Network>,
     /// The objects that are replaced.
     pub replaced: Vec<Replaced>,
+    /// The blobs of images to pull, by image, as far as their registries reported them.
+    pub blobs: BTreeMap<String, Blobs>,
     /// Warnings to print with the outcome, a sentence each.
     pub warnings: Vec<String>,
 }
@@ -225,12 +229,6 @@ impl Plan {
     #[must_use]
     pub fn needs_consent(&self) -> Vec<&Replaced> {
         self.replaced.iter().filter(|replaced| replaced.needs_consent()).collect()
-    }
-
-    /// The number of images to pull.
-    #[must_use]
-    pub fn pulls(&self) -> usize {
-        self.steps.iter().filter(|step| matches!(step.action, Action::Pull(_))).count()
     }
 
     /// Whether there is nothing to do except check the health of services that already run.

@@ -139,7 +139,8 @@ impl Plan {
         let steps: Vec<Value> = self.steps.iter().enumerate().map(|(index, step)| step.to_json(index)).collect();
         let kept: Vec<Value> = self.kept.iter().map(Unchanged::to_json).collect();
         let replaced: Vec<Value> = self.replaced.iter().map(Replaced::to_json).collect();
-        json!({ "steps": steps, "kept": kept, "replaced": replaced, "warnings": self.warnings })
+        let pulls = self.pull_size();
+        json!({ "steps": steps, "kept": kept, "replaced": replaced, "pulls": pulls, "warnings": self.warnings })
     }
 }
 

@@ -354,7 +354,7 @@ async fn every_image_is_pulled_before_anything_is_made() {
         THREE.replace("network_aliases = [\"web\"]", "volumes.kept = \"kept:/kept\"\nvolumes.host = \"/srv/x:/host\"");
     let job = "[services.job]\nimage = \"docker.io/lab/job:1\"\npod = \"p\"\n";
     let plan = plan(&podman, &format!("{toml}{job}"), &[]).await.unwrap();
-    assert_eq!(plan.pulls(), 3, "{plan}");
+    assert_eq!(plan.pull_size().images, 3, "{plan}");
     let mut made = 0;
     for (index, step) in plan.steps.iter().enumerate() {
         if let Action::CreateNetwork(_) | Action::CreateVolume(_) | Action::CreateFolder(_) | Action::CreatePod(_) =

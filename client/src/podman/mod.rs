@@ -7,6 +7,7 @@ mod connect;
 mod container;
 mod host;
 mod log;
+mod manifest;
 mod network;
 mod option;
 mod pod;
@@ -32,6 +33,7 @@ pub use host::{HostFacts, NetworkBackend, StorageFacts, Version};
 #[cfg(any(test, fuzzing))]
 pub use log::log_frames;
 pub use log::{LogLine, LogOptions, LogSource};
+pub use manifest::Blobs;
 pub use network::{Endpoint, Fixed, FixedPlace, Network, NetworkSpec, Networking};
 pub use option::{ContainerOption, Options, ROWS as OPTION_ROWS, Row as OptionRow, Shape as OptionShape};
 pub use pod::{Pod, PodSpec};
@@ -62,6 +64,10 @@ pub trait Podman {
 
     /// Whether an image is in podman's storage.
     async fn image_exists(&self, image: &str) -> Result<bool>;
+
+    /// The blobs of an image that podman would pull, as its registry reports them. None if podman
+    /// cannot tell them from the registry's answer. A registry may take forever.
+    async fn image_blobs(&self, image: &str) -> Result<Option<Blobs>>;
 
     /// Pulls an image, reporting progress as it comes.
     async fn pull(&self, image: &str, progress: &mut dyn FnMut(PullProgress)) -> Result<()>;
@@ -145,6 +151,7 @@ pub trait Podman {
 pub fn podman_answer(bytes: &[u8]) {
     use container::{ContainerAnswer, DetailAnswer};
     use host::InfoAnswer;
+    use manifest::ManifestAnswer;
     use network::NetworkAnswer;
     use pod::PodAnswer;
     use storage::VolumeAnswer;
@@ -173,7 +180,13 @@ pub fn podman_answer(bytes: &[u8]) {
             assert!(detail.ports.is_sorted() && detail.pid != Some(0) && !detail.restart.is_empty());
         }
         5 => drop(read::<Vec<VolumeAnswer>>(body)),
-        _ => drop(rest::report(body, &mut |_| {})),
+        _ => {
+            drop(rest::report(body, &mut |_| {}));
+            let quoted = ManifestAnswer::quoted_in(&String::from_utf8_lossy(body));
+            let manifest = quoted.or_else(|| read::<ManifestAnswer>(body));
+            assert!(manifest.as_ref().and_then(ManifestAnswer::own_instance).is_none_or(|digest| digest.len() == 71));
+            drop(manifest.map(ManifestAnswer::blobs));
+        }
     }
 }
 

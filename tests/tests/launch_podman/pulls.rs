@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use airpods_lab::{Background, Image, Place, terminal};
+use airpods_lab::{Background, Image, Place, eventually, terminal};
+use serde_json::Value;
 
 use crate::host::{ALONE, Host, IMAGE, assert_no_process, service, signal};
 use crate::podman_5;
@@ -72,15 +73,81 @@ fn images(host: &Host) -> String {
     host.podman("images --format '{{.Repository}}:{{.Tag}}'")
 }
 
+/// The bytes to download for the image, by its plan.
+#[track_caller]
+fn size(host: &Host, image: &str) -> Option<u64> {
+    host.configure(&config(image));
+    let plan: Value = serde_json::from_str(&host.succeed("start --dry-run --json").out).unwrap();
+    let pulls = &plan["pulls"];
+    assert_eq!(pulls["images"], 1, "{image}: {plan}");
+    (pulls["of_known_size"] == 1).then(|| pulls["bytes_at_most"].as_u64().unwrap())
+}
+
+/// Pushes the image to the registry in other formats and in a list, and reads its size of each.
+fn assert_sizes_known(host: &Host) {
+    let _registry = stocked(host);
+    let size = |name: &str| size(host, &format!("{REGISTRY}/lab/{name}:1"));
+    let whole = size("large").unwrap();
+    assert!((MIB << 20..(MIB + 8) << 20).contains(&whole), "{whole}");
+    host.podman(&format!("pull --quiet {LARGE}"));
+    host.podman(&format!("push --quiet --format v2s2 {LARGE} {REGISTRY}/lab/docker:1"));
+    Image::serving(&format!("{REGISTRY}/lab/other:1"), 80).import(&host.user).unwrap();
+    host.podman(&format!("push --quiet {REGISTRY}/lab/other:1"));
+    for (list, image, format) in [("list", "large", "oci"), ("dockers", "docker", "v2s2")] {
+        host.podman(&format!("manifest create {list}"));
+        host.podman(&format!("manifest add {list} docker://{REGISTRY}/lab/{image}:1"));
+        host.podman(&format!("manifest add --os windows {list} docker://{REGISTRY}/lab/other:1"));
+        host.podman(&format!("manifest push --quiet --all --format {format} {list} docker://{REGISTRY}/lab/{list}:1"));
+    }
+    host.podman("rmi --all --force");
+    assert_eq!(size("list"), Some(whole));
+    assert_eq!(["docker", "dockers", "none"].map(size), [None; 3]);
+    assert_eq!(images(host), "");
+}
+
+#[test]
+fn a_plan_has_the_size_of_an_oci_image_alone_and_in_a_list() {
+    assert_sizes_known(&Host::bare("root"));
+}
+
+#[test]
+fn a_plan_by_podman_5_has_the_size_of_an_oci_image_alone_and_in_a_list() {
+    let (host, _inside) = podman_5::host("root");
+    assert_sizes_known(&host);
+}
+
+#[test]
+fn a_silent_registry_delays_a_plan_by_seconds_and_ctrl_c_ends_the_wait() {
+    let host = Host::bare("root");
+    let _registry = stocked(&host);
+    host.sandbox.sh("pkill -STOP docker-registry").unwrap();
+    let begin = Instant::now();
+    assert_eq!(size(&host, LARGE), None);
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
+    let mut starting = host.command("start").stderr(Stdio::piped()).spawn().unwrap();
+    let asks = "ss -Htn state established '( dport = 5000 )' | grep -q .";
+    eventually("the question about the size", || host.sandbox.sh(asks).is_ok());
+    signal(&starting, "INT");
+    let mut output = String::new();
+    starting.stderr.take().unwrap().read_to_string(&mut output).unwrap();
+    assert_eq!(starting.wait().unwrap().code(), Some(130), "{output}");
+    assert_eq!(output, "", "nothing was done");
+    assert_no_process(&host, "podman system service");
+    host.sandbox.sh("pkill -CONT docker-registry").unwrap();
+}
+
 fn assert_pulled_and_reported(host: &Host) {
     let _registry = stocked(host);
     host.sandbox.sh(SLOWLY).unwrap();
     let output = host.succeed("start");
+    let size = output.err.lines().find_map(|line| line.strip_prefix("1 image to pull, a download of at most "));
+    let size = size.and_then(|rest| rest.strip_suffix(" MiB")).unwrap_or_else(|| panic!("{}", output.err));
     let told: Vec<&str> = output.err.lines().filter(|line| line.starts_with("pulled")).collect();
     let [told] = told[..] else { panic!("{}", output.err) };
     let amount = told.strip_prefix(&format!("pulled `{LARGE}`, ")).and_then(|rest| rest.split_once(" MiB, in "));
     let (amount, seconds) = amount.unwrap_or_else(|| panic!("{told}"));
     assert!(amount.parse::<f64>().unwrap() >= 24.0, "{told}");
+    assert!((size.parse::<f64>().unwrap() - amount.parse::<f64>().unwrap()).abs() < 0.1, "{size} {told}");
     assert!(seconds.strip_suffix(" s").unwrap().parse::<f64>().unwrap() > 0.0, "{told}");
     assert!(!output.err.contains('\r') && !output.err.contains('\u{1b}'), "{:?}", output.err);
     assert!(!host.succeed("start").err.contains("pulled"), "it is there by now");
@@ -109,7 +176,7 @@ fn on_a_terminal_a_pull_shows_its_bytes_and_ctrl_c_in_its_middle_leaves_all_as_i
         host.sandbox.sh("pkill -STOP docker-registry").unwrap();
         "\u{3}".to_owned()
     };
-    let screen = terminal::once_shown(&host.user, &line, " MiB", stop).unwrap();
+    let screen = terminal::once_shown(&host.user, &line, "B/s", stop).unwrap();
     assert!(screen.contains("code=130") && screen.contains("interrupted"), "{screen}");
     assert!(screen.contains(&format!("pulling {LARGE}")) && screen.contains("B/s"), "{screen}");
     assert_no_process(&host, "podman system service");

@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use serde_json::json;
 
-use super::{Args, Context, print};
+use super::{Args, Context, print, size};
 use crate::config::{Config, PodmanUrl};
 use crate::error::{Exit, Failure};
 use crate::execute::{self, Open, Pace};
@@ -31,7 +31,8 @@ pub(super) async fn run(
     };
     let (connection, observed) = execute::interruptible(interrupt.as_mut(), reading).await??;
     let wanted = services.iter().map(|(name, service)| (name.to_string(), service.image.to_string()));
-    let plan = pulls(wanted, &observed.images);
+    let mut plan = pulls(wanted, &observed.images);
+    execute::interruptible(interrupt.as_mut(), size::read(&connection.podman, &mut plan)).await?;
     if args.dry_run {
         print::plan(&plan, args.json)?;
         return Ok(Exit::Done);

@@ -12,6 +12,7 @@ mod names;
 mod offer;
 mod prepare;
 mod print;
+mod size;
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -96,6 +97,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let clamp = Clamp { policy, facts: &facts, launches: &launches, consent, known: None, verbose };
     if args.dry_run {
         clamp.with_measurement(measuring.end(interrupt.as_mut()).await?).preview()?;
+        execute::interruptible(interrupt.as_mut(), size::read(&connection.podman, &mut plan)).await?;
         print::plan(&plan, args.json)?;
         return Ok(Exit::Done);
     }
@@ -107,7 +109,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     }
     // A pull through a black hole hangs, and `require` starts nothing without a clamp. Nothing else
     // waits for a measurement.
-    let is_needed_first = !measuring.is_under_way() || policy == MssClamp::Require || plan.pulls() > 0;
+    let is_needed_first = !measuring.is_under_way() || policy == MssClamp::Require || plan.pull_size().images > 0;
     let offer = Offer::new(clamp, measuring, !plan.is_empty());
     if is_needed_first {
         offer.settle_first(interrupt.as_mut()).await?;
@@ -116,6 +118,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let begin = Instant::now();
     let kept = context.kept_secrets(&loaded, plan.secret_sources(), &secrets);
     plan.give_secrets(&kept.or_else(|error| offer.settled().before(error))?);
+    let sizes = execute::interruptible(interrupt.as_mut(), size::read(podman, &mut plan)).await;
+    sizes.or_else(|interrupted| offer.settled().before(interrupted.into()))?;
     print::size(&plan)?;
     let pace = pace(&args, cli);
     let outcome = execute::execute_with_progress(podman, &plan, &pace, verbose, &offer, interrupt.as_mut()).await;

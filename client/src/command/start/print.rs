@@ -25,18 +25,10 @@ pub(in crate::command) fn plan(plan: &Plan, json: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Prints how many images will be pulled, if any.
+/// Prints how many images will be pulled, if any, and their size.
 pub(super) fn size(plan: &Plan) -> io::Result<()> {
-    sized(plan).map_or(Ok(()), |line| writeln!(anstream::stderr(), "{line}"))
-}
-
-/// The number of pulls. Their size is unknown: podman asks a registry for it only while it pulls.
-fn sized(plan: &Plan) -> Option<String> {
-    match plan.pulls() {
-        0 => None,
-        1 => Some("1 image to pull; podman reports its size only during the pull".to_owned()),
-        count => Some(format!("{count} images to pull; podman reports their sizes only during the pull")),
-    }
+    let size = plan.pull_size();
+    if size.images > 0 { writeln!(anstream::stderr(), "{size}") } else { Ok(()) }
 }
 
 /// The number of started services and the time it took; none if no service was started.
@@ -141,7 +133,6 @@ fn urls(launch: &Launch) -> Vec<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::plan::Step;
 
     #[tokio::test]
     async fn a_plan_cannot_steer_the_terminal() {
@@ -152,19 +143,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_plan_prints_its_pulls_before_and_its_total_after() {
+    async fn the_total_counts_the_started_services() {
         use crate::plan::tests::{NEW, THREE, plan, podman};
-        let pulls = |count: usize| Plan {
-            steps: (0..count)
-                .map(|_| Step { action: Action::Pull("lab/x:1".into()), service: None, after: vec![] })
-                .collect(),
-            ..Plan::default()
-        };
-        assert_eq!(sized(&pulls(0)), None);
-        assert!(sized(&pulls(1)).unwrap().starts_with("1 image to pull"));
-        assert!(sized(&pulls(2)).unwrap().starts_with("2 images to pull"));
         let start = plan(&podman(NEW), THREE, &[]).await.unwrap();
         assert_eq!(total(&start, Duration::from_millis(12_340)).unwrap(), "started 3 services in 12.3 s");
-        assert_eq!(total(&pulls(1), Duration::ZERO), None);
+        assert_eq!(total(&Plan::default(), Duration::ZERO), None);
     }
 }

@@ -1,6 +1,7 @@
 //! The real podman, through its REST API (libpod, the same in 4.x and 5.x).
 
 mod http;
+mod manifest;
 #[cfg(test)]
 mod tests;
 
@@ -21,8 +22,8 @@ use super::network::{NetworkAnswer, NetworkBody};
 use super::pod::{PodAnswer, PodBody, PodDetailAnswer};
 use super::storage::{PullAnswer, SecretAnswer, UsageAnswer, VolumeAnswer, VolumeBody};
 use super::{
-    Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions, Network,
-    NetworkSpec, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
+    Blobs, Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions,
+    Network, NetworkSpec, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
 };
 use crate::kernel::lives;
 use crate::terminal::EscapedLine;
@@ -93,6 +94,10 @@ impl Podman for Rest {
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    async fn image_blobs(&self, image: &str) -> Result<Option<Blobs>> {
+        self.blobs_of(image).await
     }
 
     async fn pull(&self, image: &str, progress: &mut dyn FnMut(PullProgress)) -> Result<()> {

@@ -11,8 +11,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions, LogSource,
-    Network, NetworkSpec, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
+    Blobs, Container, ContainerDetail, ContainerSpec, ContainerState, DiskUsage, HostFacts, LogLine, LogOptions,
+    LogSource, Network, NetworkSpec, Pod, PodSpec, Podman, PodmanError, PullProgress, Result, Version,
 };
 
 /// A simulated podman.
@@ -33,6 +33,8 @@ pub struct Simulated {
     pub log: Vec<String>,
     /// Changes what an inspection reports, like a podman that ignores a setting.
     pub distort: Option<fn(&mut ContainerDetail)>,
+    /// The blobs of images as their registries report them; none if a registry never answers.
+    pub manifests: BTreeMap<String, Option<Blobs>>,
     /// Facts about the host.
     pub facts: HostFacts,
 }
@@ -61,6 +63,7 @@ impl Simulated {
             short_lived: RefCell::default(),
             log: Vec::new(),
             distort: None,
+            manifests: BTreeMap::new(),
             facts: HostFacts { cgroups_v2: true, ..HostFacts::default() },
         }
     }
@@ -182,6 +185,15 @@ impl Podman for Simulated {
         self.record(ReadCall::Image(image.into()));
         let wanted = spelling::image(image, self.version);
         Ok(self.world.borrow().images.iter().any(|there| spelling::image(there, self.version) == wanted))
+    }
+
+    async fn image_blobs(&self, image: &str) -> Result<Option<Blobs>> {
+        self.record(ReadCall::Blobs(image.into()));
+        match self.manifests.get(image) {
+            Some(Some(blobs)) => Ok(Some(blobs.clone())),
+            Some(None) => std::future::pending().await,
+            None => Err(missing("manifest", image)),
+        }
     }
 
     async fn pull(&self, image: &str, progress: &mut dyn FnMut(PullProgress)) -> Result<()> {
@@ -359,6 +371,7 @@ pub enum ReadCall {
     Pods,
     Containers,
     Image(String),
+    Blobs(String),
     Inspect(String),
     Health(String),
     HostFacts,
