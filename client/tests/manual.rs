@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Command;
 
-use airpods::cli::Cli;
+use airpods::Cli;
 use airpods::command::completions::Shell;
 use clap::CommandFactory;
 use tempfile::TempDir;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use airpods::cli::Cli;
+use airpods::Cli;
 use airpods_lab::documents;
 use clap::CommandFactory;
 use clap::error::ErrorKind;

@@ -1,6 +1,6 @@
 //! The manual pages of the command line and of config.toml, each as its file name and its text.
 
-use airpods::cli::Cli;
+use airpods::Cli;
 use airpods::config::DEFAULTS;
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;

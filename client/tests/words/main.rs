@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use airpods::cli::Cli;
+use airpods::Cli;
 use clap::CommandFactory;
 
 use page::Page;

@@ -15,7 +15,7 @@ use airpods_dbus::Status;
 use clap::Parser;
 
 use super::*;
-use crate::cli::Cli;
+use crate::Cli;
 use crate::egress::Route;
 use crate::podman::{HostFacts, NetworkBackend, Version};
 

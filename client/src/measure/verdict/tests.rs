@@ -3,7 +3,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::cli::Cli;
+use crate::Cli;
 use crate::measure::report::Family;
 use crate::measure::search::FAILURES_NEEDED_DOWN;
 
