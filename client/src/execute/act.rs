@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, select};
 use tokio::sync::OnceCell;
 
-use super::gate::Gate;
 use super::progress::{Event, Progress};
+use super::run::Gate;
 use super::{Cancel, NotHealthyInTime, Outcome, Pace, StepError};
 use crate::file;
 use crate::health::{HealthCheck, ask_health};

@@ -7,7 +7,6 @@
 mod act;
 mod end;
 mod error;
-mod gate;
 mod progress;
 mod run;
 mod undo;
@@ -30,8 +29,8 @@ use crate::podman::Podman;
 
 pub use end::{Ended, Notice, end};
 pub use error::{Aborted, StepError};
-pub use gate::{Gate, Open};
 pub use progress::{Event, Progress, Silent};
+pub use run::{Gate, Open};
 
 /// Timeouts and limits for executing a plan.
 #[derive(Debug, Clone, Copy)]
