@@ -1,22 +1,24 @@
-//! The kernel's view of a running container, read without privileges from `/proc` and `/sys`. A
-//! value that cannot be read, as for another user's podman, is unknown; none is made up.
+//! The kernel's view of a running container, and of the host's paths, ports and routers, read
+//! without privileges from `/proc` and `/sys`. A value that cannot be read, as for another user's
+//! podman, is unknown; none is made up.
 
 pub(crate) mod container;
-mod host;
 
 #[cfg(any(test, fuzzing))]
 pub use container::cgroup_files;
-pub use host::{Gateway, PathKind, gateways, is_taken};
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
+use std::io::{Error, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
-use crate::port::HostPort;
+use crate::port::{HostPort, Protocol};
 
 /// The facts about one container; `None` is unknown.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -94,7 +96,7 @@ impl View {
             cpus: limits.cpus(),
             links: container::links(pid),
             devices: container::devices(pid),
-            silent_ports: ports.iter().copied().filter(|port| host::is_silent(*port)).collect(),
+            silent_ports: ports.iter().copied().filter(|port| is_silent(*port)).collect(),
             sysctls: None,
             leads_to: BTreeMap::new(),
         }
@@ -111,5 +113,170 @@ impl View {
     pub fn follow<'a>(&mut self, paths: impl IntoIterator<Item = &'a Path>) {
         let led = |path: &Path| Some((path.to_owned(), path.canonicalize().ok()?));
         self.leads_to.extend(paths.into_iter().filter_map(led));
+    }
+}
+
+/// The kind of file at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathKind {
+    /// A folder.
+    Folder,
+    /// A file, or anything else that is not a folder.
+    File,
+    /// Nothing is there.
+    Missing,
+    /// Nothing is there, and nothing can be created: a part of the path is a file.
+    Blocked,
+}
+
+impl PathKind {
+    /// Looks at a path; `None` if this user may not.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => Some(Self::Folder),
+            Ok(_) => Some(Self::File),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(Self::Missing),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => Some(Self::Blocked),
+            Err(_) => None,
+        }
+    }
+}
+
+/// Whether another program has a port, on its address or on every address. A port that this user
+/// may not listen on counts as free: nothing is known about it.
+#[must_use]
+pub fn is_taken(port: HostPort) -> bool {
+    listen(port).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
+}
+
+/// Whether no program listens on a port, which is the case if this user can listen on it.
+fn is_silent(port: HostPort) -> bool {
+    listen(port).is_ok()
+}
+
+fn listen(port: HostPort) -> Result<(), Error> {
+    match port.protocol {
+        Protocol::Tcp => TcpListener::bind(port.listens_at()).map(drop),
+        Protocol::Udp => UdpSocket::bind(port.listens_at()).map(drop),
+    }
+}
+
+/// A default route of this host. A network is recognised by those beside the VPN's, and by the
+/// hardware address of the router.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gateway {
+    /// The link.
+    pub link: String,
+    /// The router's address; unspecified on a link without a router.
+    pub address: IpAddr,
+    /// The router's hardware address, while the kernel knows it.
+    pub hardware: Option<String>,
+}
+
+/// The default routes of the main table that do not leave by `vpn`. The VPN's own packets take one
+/// of them.
+#[must_use]
+pub fn gateways(vpn: &str) -> Vec<Gateway> {
+    let read = |file: &str| fs::read_to_string(format!("/proc/self/net/{file}")).unwrap_or_default();
+    default_routes(vpn, &read("route"), &read("ipv6_route"), &read("arp"))
+}
+
+/// `route`, `ipv6_route` and `arp` are the texts of those files (proc(5)).
+fn default_routes(vpn: &str, route: &str, ipv6_route: &str, arp: &str) -> Vec<Gateway> {
+    let hardware = |address: IpAddr| arp.lines().skip(1).find_map(|line| neighbour(line, address));
+    let routes = route.lines().skip(1).filter_map(ipv4_default).chain(ipv6_route.lines().filter_map(ipv6_default));
+    let mut gateways: Vec<Gateway> = routes
+        .filter(|(link, _)| link != vpn && link != "lo")
+        .map(|(link, address)| Gateway { link, address, hardware: hardware(address) })
+        .collect();
+    gateways.sort();
+    gateways.dedup();
+    gateways
+}
+
+/// Columns: link, destination, gateway, flags, three counters, mask. Addresses are in network byte
+/// order, printed as numbers of this machine's byte order.
+fn ipv4_default(text: &str) -> Option<(String, IpAddr)> {
+    let columns: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [link, destination, gateway, _, _, _, _, mask, ..] = columns.as_slice() else { return None };
+    let number = |text: &str| u32::from_str_radix(text, 16).ok();
+    (number(destination)? == 0 && number(mask)? == 0)
+        .then(|| Some(((*link).to_owned(), Ipv4Addr::from(number(gateway)?.to_ne_bytes()).into())))?
+}
+
+/// Columns: destination, its prefix length, source, its prefix length, next hop, metric, two
+/// counters, flags, link.
+fn ipv6_default(text: &str) -> Option<(String, IpAddr)> {
+    let columns: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [_, length, _, _, next, _, _, _, flags, link] = columns.as_slice() else { return None };
+    let rejects = u32::from_str_radix(flags, 16).ok()? & RTF_REJECT != 0;
+    let next = Ipv6Addr::from(u128::from_str_radix(next, 16).ok()?);
+    (*length == "00" && !rejects).then(|| ((*link).to_owned(), next.into()))
+}
+
+/// The flag of a route that rejects packets (`linux/route.h`).
+const RTF_REJECT: u32 = 0x0200;
+
+/// Columns: address, type, flags, hardware address, mask, link.
+fn neighbour(text: &str, address: IpAddr) -> Option<String> {
+    let columns: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [ip, _, _, hardware, ..] = columns.as_slice() else { return None };
+    let is_known = *hardware != "00:00:00:00:00:00";
+    (ip.parse() == Ok(address) && is_known).then(|| (*hardware).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_port_is_taken_for_its_protocol_and_its_address_alone() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let here = HostPort { address: Some(address.ip()), port: address.port(), protocol: Protocol::Udp };
+        assert!(is_taken(here) && is_taken(HostPort { address: None, ..here }));
+        assert!(!is_taken(HostPort { protocol: Protocol::Tcp, ..here }));
+        assert!(!is_taken(HostPort { address: "127.0.0.2".parse().ok(), ..here }));
+        drop(socket);
+        assert!(is_silent(here));
+    }
+
+    const ARP: &str = "IP address       HW type     Flags       HW address            Mask     Device
+192.0.2.1        0x1         0x2         52:54:00:12:34:56     *        eth0
+192.0.2.9        0x1         0x0         00:00:00:00:00:00     *        eth0
+";
+    const IPV6: &str = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
+fe800000000000000000000000000001 00000400 00000001 00000000 00000003 eth0
+00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
+00000000000000000000000000000000 ffffffff 00000001 00000000 00200200 lo
+";
+
+    /// The text on a little-endian machine.
+    const ROUTE: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+wg0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
+eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+";
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn default_routes_beside_the_vpns_are_listed_with_their_routers() {
+        let gateway = |address: &str, hardware: Option<&str>| Gateway {
+            link: "eth0".to_owned(),
+            address: address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            hardware: hardware.map(str::to_owned),
+        };
+        let expected = [gateway("192.0.2.1", Some("52:54:00:12:34:56")), gateway("fe80::1", None)];
+        assert_eq!(default_routes("wg0", ROUTE, IPV6, ARP), expected);
+    }
+
+    #[test]
+    fn an_invalid_routing_table_names_no_default_route() {
+        for text in ["", "x", "a b c d e f g h", "Iface\nwg0 zz zz zz 0 0 0 zz 0 0 0\n"] {
+            assert_eq!(default_routes("wg0", text, text, text), []);
+        }
     }
 }
