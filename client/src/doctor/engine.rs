@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::statfs::{FsType, NFS_SUPER_MAGIC, SMB_SUPER_MAGIC, statfs};
 
 use super::{Code, Finding};
-use crate::egress::RootlessBackend;
-use crate::podman::{HostFacts, StorageFacts, Version};
+use crate::podman::{HostFacts, RootlessBackend, StorageFacts, Version};
 use crate::terminal::readable_size;
 
 /// The result of connecting to podman.

@@ -14,9 +14,8 @@ use tokio::process::{ChildStderr, Command};
 use tokio::time::timeout;
 
 use super::{Code, Finding};
-use crate::egress::RootlessBackend;
 use crate::home;
-use crate::podman::{NetworkBackend, Version};
+use crate::podman::{NetworkBackend, RootlessBackend, Version};
 
 /// The programs that were found.
 #[derive(Clone, Debug, PartialEq, Eq)]

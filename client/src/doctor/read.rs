@@ -17,13 +17,13 @@ use super::{
     helper, loopback, network, path, programs, rootless, services, settings,
 };
 use crate::config::{self, Config, MssClamp, NetworkMode, PodmanUrl, RestartPolicy, ServiceName};
-use crate::egress::{self, RootlessBackend};
+use crate::egress;
 use crate::health::{HealthCheck, ask_health};
 use crate::kernel::{Bound, Processes, View};
 use crate::plan::{self, Conflict, Desired, HostContext, NetworkReset, Observed};
 use crate::podman::{
-    self, Container, ContainerDetail, ContainerState, HealthTiming, Podman as _, PodmanError, Rest, STARTUP,
-    SecretSource, Version, end_of,
+    self, Container, ContainerDetail, ContainerState, HealthTiming, Podman as _, PodmanError, Rest, RootlessBackend,
+    STARTUP, SecretSource, Version, end_of,
 };
 use crate::port::HostPort;
 use crate::secret;

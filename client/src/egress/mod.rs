@@ -8,11 +8,9 @@
 //! own. There only a path narrower than the link's MTU can cause a black hole.
 
 mod netlink;
-mod rootless_backend;
 mod route;
 
 pub use netlink::{INTERNET, egress, links};
-pub use rootless_backend::RootlessBackend;
 pub use route::{Branch, Route, branches, routes};
 
 use std::fmt;
@@ -24,7 +22,7 @@ use netlink::Rtnetlink;
 use serde_json::{Value, json};
 
 use crate::config::{self, NetworkDriver, NetworkMode};
-use crate::podman::{Network, Podman};
+use crate::podman::{Network, Podman, RootlessBackend};
 
 /// The smallest MTU that may be recommended: below it a link loses IPv6 (RFC 8200, section 5).
 pub const SMALLEST_MTU: u32 = 1280;

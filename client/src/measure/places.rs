@@ -13,10 +13,10 @@ use super::run::Deadline;
 use super::verdict::{Code, FromHost};
 use super::{Plan, Servers, jobs, link};
 use crate::config::{Config, NetworkMode, Service, ServiceName};
-use crate::egress::{EgressPath, NetworkPath, RootlessBackend, Verdict, survey};
+use crate::egress::{EgressPath, NetworkPath, Verdict, survey};
 use crate::inside;
 use crate::plan::container_made_for;
-use crate::podman::{Container, ContainerState, Podman};
+use crate::podman::{Container, ContainerState, Podman, RootlessBackend};
 
 /// A place that packets are sent from, beside the host itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

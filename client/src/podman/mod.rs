@@ -29,7 +29,7 @@ pub use container::{
     Container, ContainerDetail, ContainerSpec, ContainerState, End, HealthTiming, Limits, Mount, MountDetail, Relabel,
     Restart, end_of,
 };
-pub use host::{HostFacts, NetworkBackend, StorageFacts, Version};
+pub use host::{HostFacts, NetworkBackend, RootlessBackend, StorageFacts, Version};
 #[cfg(any(test, fuzzing))]
 pub use log::log_frames;
 pub use log::{LogLine, LogOptions, LogSource};

@@ -180,9 +180,9 @@ mod tests {
     use super::*;
     use crate::config::StatusRange;
     use crate::cure::clamp::tests::clamped;
-    use crate::egress::{NetworkPath, RootlessBackend, Verdict};
+    use crate::egress::{NetworkPath, Verdict};
     use crate::health::{HealthCheck, HttpCheck};
-    use crate::podman::End;
+    use crate::podman::{End, RootlessBackend};
 
     /// The usual width of a terminal.
     const WIDTH: usize = 80;

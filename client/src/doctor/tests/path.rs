@@ -10,9 +10,10 @@ use airpods_dbus::{ClampState, ClampStatus, LinkKind, Mode, Origin, PathMtu, Sta
 use super::{Case, bad, healthy};
 use crate::cure::Remedy;
 use crate::doctor::{Code, Facts, Helper, HelperNeed, Level, Path, Permission, judge};
-use crate::egress::{Branch, Egress, EgressPath, NetworkPath, RootlessBackend, Verdict};
+use crate::egress::{Branch, Egress, EgressPath, NetworkPath, Verdict};
 use crate::measure::memory::{Known, StaleClamp};
 use crate::measure::verdict;
+use crate::podman::RootlessBackend;
 
 fn egress() -> Egress {
     let kind = LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };

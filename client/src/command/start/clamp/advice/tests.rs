@@ -3,9 +3,10 @@
 use airpods_dbus::LinkKind;
 
 use super::*;
-use crate::egress::{Egress, EgressLinks, NetworkFacts, RootlessBackend};
+use crate::egress::{Egress, EgressLinks, NetworkFacts};
 use crate::measure::Code;
 use crate::plan::tests::{NEW, THREE, desired};
+use crate::podman::RootlessBackend;
 
 /// A bridge with an MTU of 1500 behind `wg0` with this MTU.
 fn behind_wg0(mtu: u32) -> Facts {
