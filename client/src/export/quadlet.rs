@@ -3,7 +3,6 @@
 //! They are written for podman 4.9 and later, or 5.0 if there are pods. Settings without a key in
 //! those versions are passed as options of podman.
 
-mod since;
 mod unit;
 
 use std::time::Duration;
@@ -16,9 +15,8 @@ use crate::podman::{
     ContainerSpec, Endpoint, HealthTiming, Mount, NetworkSpec, Networking, OptionShape, PodSpec, Relabel, Restart,
 };
 use crate::port::port_ranges;
-
 use crate::secret::Secret;
-pub use since::unknown_keys;
+pub use unit::unknown_keys;
 use unit::{Unit, is_plain};
 
 /// How long systemd lets a service start, in seconds. Its image may have to be pulled first.
