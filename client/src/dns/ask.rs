@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
 
-use super::servers;
+use super::parse_resolv_conf;
 use crate::config::DnsServers;
 use crate::egress::Egress;
 use crate::file;
@@ -163,7 +163,7 @@ pub fn enter_and_ask(pid: u32) -> io::Result<Vec<Asked>> {
 /// folder, so the path must not lead out of it.
 fn servers_of(root: &Path) -> io::Result<Vec<IpAddr>> {
     let conf = file::open_in_root(root, Path::new("etc/resolv.conf"))?;
-    let mut servers = servers::parse_resolv_conf(&file::text(conf)?);
+    let mut servers = parse_resolv_conf(&file::text(conf)?);
     servers.truncate(MAX_SERVERS);
     Ok(servers)
 }
