@@ -2,11 +2,10 @@
 //! asks how the ended ones ended, checks each service's health, and asks the kernel for the network
 //! paths.
 //!
-//! [`state`] evaluates a service's container. [`row`] adds its health and its path, and names the
-//! next command. [`table`] draws rows, and [`watch`] repeats that.
+//! [`row`] evaluates a service's container, its health and its path, and names the next command.
+//! [`table`] draws rows, and [`watch`] repeats that.
 
 mod row;
-mod state;
 mod table;
 mod watch;
 
@@ -30,7 +29,7 @@ use crate::podman::{self, Connection, Container, ContainerState, HealthTiming, P
 use crate::terminal::{self, EscapedLine, print_json};
 
 use row::Row;
-pub(super) use state::ServiceState;
+pub(super) use row::ServiceState;
 
 /// The arguments of `airpods status`.
 #[derive(Debug, clap::Args)]

@@ -1,17 +1,88 @@
-//! The status of a service, and the next command.
+//! The status of a service: the state of its container, a word for it, and whether a start would
+//! change it; its health and its path. Also the next command.
 
 use std::time::SystemTime;
 
 use airpods_dbus::Status;
 use serde_json::{Value, json};
 
-use super::state::ServiceState;
+use crate::config::Service;
 use crate::cure::{ClampCoverage, clamp_command, clamp_coverage, is_fixed, is_named};
 use crate::egress::{Egress, EgressPath};
 use crate::health::{Answer, HealthCheck};
 use crate::measure::memory::{Memory, Network, StaleClamp};
-use crate::podman::End;
+use crate::podman::{Container, ContainerState, End, Podman, end_of};
 use crate::terminal::Uptime;
+
+/// The state of a service's container, and whether the configuration lets it end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::command) struct ServiceState {
+    /// None if there is no container: the service was never started, or was removed.
+    pub(in crate::command) container: Option<ContainerState>,
+    /// How the container ended; none if it has not ended.
+    pub(in crate::command) end: Option<End>,
+    /// It runs once and ends.
+    pub(in crate::command) oneshot: bool,
+}
+
+impl ServiceState {
+    /// The state of a service. One that is not in the configuration has only its container.
+    pub(in crate::command) async fn of(
+        podman: &impl Podman,
+        service: Option<&Service>,
+        container: Option<&Container>,
+    ) -> Self {
+        let end = match container {
+            Some(container) => end_of(podman, container).await,
+            None => None,
+        };
+        let oneshot = service.is_some_and(|service| service.oneshot);
+        Self { container: container.map(|container| container.state), end, oneshot }
+    }
+
+    pub(in crate::command) fn word(self) -> &'static str {
+        match self.container {
+            None => "never started",
+            Some(ContainerState::Created) => "created",
+            Some(ContainerState::Running) => "running",
+            Some(ContainerState::Exited(0)) if self.oneshot => "done",
+            Some(ContainerState::Exited(_)) if self.was_stopped() => "stopped",
+            Some(ContainerState::Exited(_)) => "exited",
+            Some(state) => state.improper().unwrap_or("unknown"),
+        }
+    }
+
+    pub(in crate::command) fn runs(self) -> bool {
+        self.container == Some(ContainerState::Running)
+    }
+
+    /// Whether a start would leave it as it is.
+    pub(in crate::command) fn is_as_wanted(self) -> bool {
+        self.runs() || (self.oneshot && self.exit_code() == Some(0))
+    }
+
+    /// Whether it ended by itself with a failure, or podman cannot use its container.
+    pub(in crate::command) fn has_failed(self) -> bool {
+        match self.container {
+            Some(ContainerState::Exited(_)) => !self.was_stopped(),
+            // These states pass by themselves.
+            None | Some(ContainerState::Stopping | ContainerState::Removing) => false,
+            Some(state) => state.improper().is_some(),
+        }
+    }
+
+    /// Whether it ended without a failure of its own.
+    pub(in crate::command) fn was_stopped(self) -> bool {
+        self.end == Some(End::Stopped)
+    }
+
+    pub(in crate::command) fn exit_code(self) -> Option<i32> {
+        match self.container {
+            Some(ContainerState::Exited(code)) => Some(code),
+            _ => None,
+        }
+    }
+}
 
 /// The observed state of a service.
 #[derive(Debug)]
@@ -201,85 +272,4 @@ pub(super) fn next(rows: &[Row], named: &[String]) -> Option<String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use airpods_dbus::Origin;
-
-    use super::*;
-    use crate::config::StatusRange;
-    use crate::cure::clamp::tests::clamped;
-    use crate::egress::{NetworkPath, Verdict};
-    use crate::health::HttpCheck;
-    use crate::podman::ContainerState;
-
-    pub(in super::super) const RUNNING: ServiceState =
-        ServiceState { container: Some(ContainerState::Running), end: None, oneshot: false };
-
-    pub(in super::super) fn ended(code: i32, end: End) -> ServiceState {
-        ServiceState { container: Some(ContainerState::Exited(code)), end: Some(end), oneshot: false }
-    }
-
-    /// A service that a program's failure ended, or its success.
-    pub(in super::super) fn ended_with(code: i32) -> ServiceState {
-        ended(code, if code == 0 { End::Stopped } else { End::Failed })
-    }
-
-    /// A service without a container.
-    pub(in super::super) fn row(service: &str) -> Row {
-        let (service, container) = (service.to_owned(), format!("{service}-0"));
-        let (started_at, health, path, clamp, stale_clamp) = (None, None, None, None, None);
-        let state = ServiceState::default();
-        Row { service, configured: true, container, state, started_at, health, path, clamp, stale_clamp }
-    }
-
-    /// A running service whose packets leave through a VPN.
-    pub(in super::super) fn running(service: &str, network_path: NetworkPath, verdict: Verdict) -> Row {
-        let kind = airpods_dbus::LinkKind { info_kind: "wireguard".to_owned(), tun_type: None, hardware: 65534 };
-        let egress = Some(Egress { link: "wg0".to_owned(), index: 9, kind, mtu: 1380 });
-        let path = Some(EgressPath { network_path, egress, network_mtu: None, verdict });
-        Row { state: RUNNING, path, ..row(service) }
-    }
-
-    /// A running service that does not answer at an IPv6 address.
-    pub(in super::super) fn silent(service: &str, network_path: NetworkPath) -> Row {
-        let path = "/api/".to_owned() + &"v".repeat(90);
-        let at =
-            (std::net::Ipv6Addr::new(0xfd00, 0x1234, 0x5678, 0x9abc, 0xdef0, 0x1234, 0x5678, 0x9abc), 65_535).into();
-        let check = HealthCheck::Http(HttpCheck { at, path, expected: StatusRange::SUCCESS });
-        let health = Some((check, Err("connection refused (os error 111)".to_owned())));
-        let started_at = Some(0);
-        Row { started_at, health, ..running(service, network_path, Verdict::ClampHelps) }
-    }
-
-    #[test]
-    fn the_next_command_fits_the_worst_there_is() {
-        let failed = || Row { state: ended_with(1), ..row("model") };
-        let done = || Row { state: ServiceState { oneshot: true, ..ended_with(0) }, ..row("job") };
-        let left = || Row { state: ended_with(0), configured: false, ..row("old") };
-        let well = || running("web", NetworkPath::Host, Verdict::HostSockets);
-        let judged = |helper: &Status| {
-            let mut row = running("web", NetworkPath::Bridge, Verdict::ClampHelps);
-            row.judge_clamp(helper);
-            row
-        };
-        let open = || judged(&Status::default());
-        let too_high = |origin| judged(&clamped(origin, Some(1400)));
-        let cases = [
-            (vec![], Some("airpods config edit")),
-            (vec![failed(), silent("web", NetworkPath::Bridge), open()], Some("airpods doctor")),
-            (vec![open(), silent("model", NetworkPath::Bridge)], Some("airpods logs model")),
-            (vec![open(), row("paint")], Some("airpods net clamp on")),
-            (vec![too_high(Origin::Named), open()], Some("airpods net clamp on wg0")),
-            (vec![too_high(Origin::Auto)], Some("airpods net clamp on")),
-            (vec![judged(&clamped(Origin::Named, Some(1300)))], None),
-            (vec![well(), row("paint")], None),
-            (vec![well()], None),
-            (vec![row("paint"), done()], Some("airpods start")),
-            (vec![done()], None),
-            (vec![left()], None),
-        ];
-        for (rows, expected) in cases {
-            assert_eq!(next(&rows, &[]).as_deref(), expected, "{rows:?}");
-        }
-        assert_eq!(next(&[row("paint")], &["paint".to_owned()]).as_deref(), Some("airpods start paint"));
-    }
-}
+pub(super) mod tests;
