@@ -6,13 +6,12 @@
 
 mod clamp;
 mod consent;
-mod fetch;
 mod measuring;
 mod names;
 mod offer;
 mod prepare;
 mod print;
-mod size;
+mod pull;
 
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -78,7 +77,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let loaded = context.load_config_to_launch()?;
     let mut interrupt = pin!(execute::interrupted());
     if args.pre_fetch {
-        return fetch::run(&args, context, &loaded.config, interrupt).await;
+        return pull::pre_fetch(&args, context, &loaded.config, interrupt).await;
     }
     let services = plan::chosen(&loaded.config, &args.services, false)?;
     let measuring = if args.dry_run {
@@ -97,7 +96,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let clamp = Clamp { policy, facts: &facts, launches: &launches, consent, known: None, verbose };
     if args.dry_run {
         clamp.with_measurement(measuring.end(interrupt.as_mut()).await?).preview()?;
-        execute::interruptible(interrupt.as_mut(), size::read(&connection.podman, &mut plan)).await?;
+        execute::interruptible(interrupt.as_mut(), pull::read_sizes(&connection.podman, &mut plan)).await?;
         print::plan(&plan, args.json)?;
         return Ok(Exit::Done);
     }
@@ -118,7 +117,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let begin = Instant::now();
     let kept = context.kept_secrets(&loaded, plan.secret_sources(), &secrets);
     plan.give_secrets(&kept.or_else(|error| offer.settled().before(error))?);
-    let sizes = execute::interruptible(interrupt.as_mut(), size::read(podman, &mut plan)).await;
+    let sizes = execute::interruptible(interrupt.as_mut(), pull::read_sizes(podman, &mut plan)).await;
     sizes.or_else(|interrupted| offer.settled().before(interrupted.into()))?;
     print::size(&plan)?;
     let pace = pace(&args, cli);
