@@ -5,7 +5,6 @@
 //! [`mod@print`] prints the outcome.
 
 mod clamp;
-mod consent;
 mod measuring;
 mod names;
 mod offer;
@@ -24,11 +23,11 @@ use crate::plan;
 use crate::terminal::Consent;
 
 use clamp::Clamp;
-use consent::confirm;
 use measuring::Measuring;
 use offer::Offer;
 pub(super) use prepare::host_context;
 use prepare::{Prepared, prepare};
+use print::confirm;
 pub(super) use print::{plan as show_plan, print_warnings};
 
 /// The arguments of `airpods start`.
