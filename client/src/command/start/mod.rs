@@ -7,7 +7,6 @@
 mod clamp;
 mod measuring;
 mod names;
-mod offer;
 mod prepare;
 mod print;
 mod pull;
@@ -22,9 +21,8 @@ use crate::execute::{self, Pace};
 use crate::plan;
 use crate::terminal::Consent;
 
-use clamp::Clamp;
+use clamp::{Clamp, Offer};
 use measuring::Measuring;
-use offer::Offer;
 pub(super) use prepare::host_context;
 use prepare::{Prepared, prepare};
 use print::confirm;
