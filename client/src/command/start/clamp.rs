@@ -130,11 +130,7 @@ impl Clamp<'_> {
     ///
     /// `interrupt` ends the question and every call of the helper. During a password prompt, the
     /// agent that asks is ended first.
-    async fn settle(
-        &self,
-        work: bool,
-        interrupt: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<Settled, Failure> {
+    async fn settle(&self, work: bool, interrupt: Pin<&mut impl Future<Output = ()>>) -> Result<Settled, Failure> {
         match (self.advice(), self.policy) {
             (Advice::Clamp(narrow), MssClamp::Require) => require(&narrow, interrupt).await,
             (Advice::Clamp(narrow), _) => self.offer(&narrow, interrupt).await,
