@@ -7,7 +7,6 @@ mod connect;
 mod container;
 mod host;
 mod log;
-mod manifest;
 mod network;
 mod option;
 mod pod;
@@ -33,11 +32,11 @@ pub use host::{HostFacts, NetworkBackend, RootlessBackend, StorageFacts, Version
 #[cfg(any(test, fuzzing))]
 pub use log::log_frames;
 pub use log::{LogLine, LogOptions, LogSource};
-pub use manifest::Blobs;
 pub use network::{Endpoint, Fixed, FixedPlace, Network, NetworkSpec, Networking};
 pub use option::{ContainerOption, Options, ROWS as OPTION_ROWS, Row as OptionRow, Shape as OptionShape};
 pub use pod::{Pod, PodSpec};
 pub use rest::Rest;
+pub use rest::manifest::Blobs;
 #[cfg(any(test, feature = "doubles"))]
 pub use simulated::{Call, ReadCall, Simulated, World};
 pub use storage::{DiskUsage, PullProgress, SecretSource};
@@ -151,9 +150,9 @@ pub trait Podman {
 pub fn podman_answer(bytes: &[u8]) {
     use container::{ContainerAnswer, DetailAnswer};
     use host::InfoAnswer;
-    use manifest::ManifestAnswer;
     use network::NetworkAnswer;
     use pod::PodAnswer;
+    use rest::manifest::ManifestAnswer;
     use storage::VolumeAnswer;
     let Some((kind, body)) = bytes.split_first() else { return };
     match kind % 7 {

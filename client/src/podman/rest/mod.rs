@@ -1,7 +1,7 @@
 //! The real podman, through its REST API (libpod, the same in 4.x and 5.x).
 
 mod http;
-mod manifest;
+pub(super) mod manifest;
 #[cfg(test)]
 mod tests;
 
