@@ -224,6 +224,12 @@ impl Finding {
         Self { level: Level::Broken, code, cause: cause.into(), cure: Some(cure.into()) }
     }
 
+    /// The finding for a user who is root or not. Root's cure has no `sudo`, which many servers lack.
+    pub(super) fn for_user(self, root: bool) -> Self {
+        let cure = self.cure.map(|cure| if root { cure.replace("sudo ", "") } else { cure });
+        Self { cure, ..self }
+    }
+
     /// A finding that something could not be determined, and why.
     pub(super) fn not_known(what: &str, why: &str) -> Self {
         let cause = format!("could not determine whether {what}: {why}");

@@ -39,6 +39,8 @@ pub use settings::Settings;
 /// Everything that the findings are derived from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts {
+    /// The user is root, whose cures need no `sudo`.
+    pub root: bool,
     /// The configuration.
     pub settings: Settings,
     /// podman.
@@ -96,7 +98,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(facts.names.iter().flat_map(names::judge));
     findings.extend(gpu::judge(&facts.gpu));
     findings.extend(facts.services.iter().flat_map(services::judge));
-    findings
+    findings.into_iter().map(|finding| finding.for_user(facts.root)).collect()
 }
 
 /// Properties of the readers for any text: no more sockets than lines, only paths that are in the

@@ -63,6 +63,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
     };
     Facts {
         settings: settings::read(subject),
+        root: Uid::effective().is_root(),
         rootless: rootless.then(rootless::read),
         boot: services::read_boot(rootless),
         needs: needs(config),
@@ -90,7 +91,7 @@ pub fn after_reboot(config: &Config, rootless: bool, podman: Version) -> Vec<Fin
     let needs = needs(config);
     let boot = services::read_boot(rootless).and_then(|boot| services::judge_boot(&boot, &needs, Some(podman)));
     let linger = rootless.then(rootless::read).and_then(|user| rootless::linger(&user, &needs));
-    linger.into_iter().chain(boot).collect()
+    linger.into_iter().chain(boot).map(|finding| finding.for_user(Uid::effective().is_root())).collect()
 }
 
 /// The restart policies of the enabled services, each with the key that it comes from.

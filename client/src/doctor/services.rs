@@ -120,6 +120,8 @@ pub struct Boot {
     pub unit: Option<String>,
     /// It starts at boot.
     pub enabled: bool,
+    /// An administrator or user has masked it: systemd does not start it, enabled or not.
+    pub masked: bool,
 }
 
 /// Judges the unit. `needs` has what the restart policies promise, `podman` is its version.
@@ -129,8 +131,10 @@ pub(super) fn judge_boot(boot: &Boot, needs: &Needs, podman: Option<Version>) ->
         return None;
     }
     let has_quadlet = podman.is_some_and(|podman| podman >= Version::WITH_QUADLET);
-    let enable =
-        if boot.rootless { "systemctl --user enable podman-restart" } else { "sudo systemctl enable podman-restart" };
+    let systemctl = if boot.rootless { "systemctl --user" } else { "sudo systemctl" };
+    let unmask = if boot.masked { format!("{systemctl} unmask podman-restart && ") } else { String::new() };
+    let enable = format!("{unmask}{systemctl} enable podman-restart");
+    let starts = boot.enabled && !boot.masked;
     let note = |why: &str, cure: String| {
         let cause = format!("services do not come back after a reboot: {why}");
         Some(Finding::note(Code::Boot, cause, cure))
@@ -151,10 +155,14 @@ pub(super) fn judge_boot(boot: &Boot, needs: &Needs, podman: Option<Version>) ->
         let set = needs.unless_stopped.iter();
         let set = set.map(|policy_key| format!("airpods config set {policy_key} always"));
         let start = "airpods start --yes".to_owned();
-        let commands = set.chain([start]).chain((!boot.enabled).then(|| enable.to_owned()));
+        let commands = set.chain([start]).chain((!starts).then_some(enable));
         return note(why, commands.collect::<Vec<_>>().join(" && "));
     }
-    if boot.enabled { None } else { note("`podman-restart.service` is not enabled", enable.to_owned()) }
+    match (starts, boot.masked) {
+        (true, _) => None,
+        (false, true) => note("`podman-restart.service` is masked", enable),
+        (false, false) => note("`podman-restart.service` is not enabled", enable),
+    }
 }
 
 const UNIT: &str = "podman-restart.service";
@@ -172,13 +180,29 @@ fn of(root: &Path, home: Option<&Path>, rootless: bool) -> Boot {
     let own = home.filter(|_| rootless).map(|home| home.join("systemd/user"));
     let of_machine = ["etc/systemd", "usr/lib/systemd", "lib/systemd"].map(|folder| root.join(folder).join(kind));
     let folders: Vec<PathBuf> = own.into_iter().chain(of_machine).collect();
-    let unit = |folder: &PathBuf| file::read(&folder.join(UNIT), Links::Followed, Owner::Any).ok();
+    let found: Vec<PathBuf> = folders.iter().map(|folder| folder.join(UNIT)).filter(|unit| is_there(unit)).collect();
+    // A unit is masked if its first file is empty or leads to /dev/null.
+    let masks = |unit: &PathBuf| {
+        unit.read_link().is_ok_and(|target| target == Path::new("/dev/null"))
+            || unit.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.len() == 0)
+    };
+    let text = |unit: &PathBuf| file::read(unit, Links::Followed, Owner::Any).ok().filter(|text| !text.is_empty());
     let wanted = |folder: &PathBuf| {
         ["default.target.wants", "multi-user.target.wants"]
             .iter()
-            .any(|target| folder.join(target).join(UNIT).symlink_metadata().is_ok())
+            .any(|target| is_there(&folder.join(target).join(UNIT)))
     };
-    Boot { rootless, unit: folders.iter().find_map(unit), enabled: folders.iter().any(wanted) }
+    Boot {
+        rootless,
+        unit: found.iter().find_map(text),
+        enabled: folders.iter().any(wanted),
+        masked: found.first().is_some_and(masks),
+    }
+}
+
+/// Whether something has this path, be it a link that leads nowhere.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 #[cfg(test)]
@@ -202,7 +226,15 @@ mod tests {
         fs::create_dir_all(&wants).unwrap();
         std::os::unix::fs::symlink("/nowhere", wants.join(UNIT)).unwrap();
         let found = |rootless| of(root.path(), Some(&home), rootless);
-        assert_eq!(found(true), Boot { rootless: true, unit: Some("user".into()), enabled: true });
-        assert_eq!(found(false), Boot { rootless: false, unit: Some("system".into()), enabled: false });
+        let user = Boot { rootless: true, unit: Some("user".into()), enabled: true, masked: false };
+        let system = Boot { rootless: false, unit: Some("system".into()), enabled: false, masked: false };
+        assert_eq!((found(true), found(false)), (user.clone(), system.clone()));
+
+        let [etc, own] = [root.path().join("etc/systemd/system"), home.join("systemd/user")];
+        fs::create_dir_all(&etc).unwrap();
+        std::os::unix::fs::symlink("/dev/null", etc.join(UNIT)).unwrap();
+        fs::write(own.join(UNIT), "").unwrap();
+        let masked = |boot| Boot { masked: true, ..boot };
+        assert_eq!((found(true), found(false)), (masked(user), masked(system)));
     }
 }

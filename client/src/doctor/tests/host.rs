@@ -67,13 +67,33 @@ pub(super) const CASES: &[Case] = &[
     ),
     (
         |facts| {
-            facts.boot = Some(crate::doctor::Boot { rootless: false, unit: Some(ALWAYS.to_owned()), enabled: false });
+            facts.boot =
+                Some(crate::doctor::Boot { rootless: false, unit: Some(ALWAYS.to_owned()), ..Default::default() });
             facts.needs.unless_stopped.clear();
         },
         Code::Boot,
         Level::Note,
         "`podman-restart.service` is not enabled",
         "sudo systemctl enable podman-restart",
+    ),
+    (
+        |facts| boot(facts).masked = true,
+        Code::Boot,
+        Level::Note,
+        "`podman-restart.service` is masked",
+        "systemctl --user unmask podman-restart && systemctl --user enable podman-restart",
+    ),
+    (
+        |facts| {
+            facts.root = true;
+            facts.boot =
+                Some(crate::doctor::Boot { unit: Some(ALWAYS.to_owned()), masked: true, ..Default::default() });
+            facts.needs.unless_stopped.clear();
+        },
+        Code::Boot,
+        Level::Note,
+        "`podman-restart.service` is masked",
+        "systemctl unmask podman-restart && systemctl enable podman-restart",
     ),
     (
         |facts| {

@@ -25,6 +25,7 @@ type Case = (fn(&mut Facts), Code, Level, &'static str, &'static str);
 /// A machine with an ordinary user on which everything works, including the GPU.
 fn healthy() -> Facts {
     Facts {
+        root: false,
         settings: Settings { source: "/home/alice/.config/airpods/config.toml".to_owned(), ..Settings::default() },
         engine: Engine::Answers {
             version: Version { major: 5, minor: 4 },
@@ -42,7 +43,12 @@ fn healthy() -> Facts {
             restart: true,
             unless_stopped: vec!["runtime.restart_policy".to_owned()],
         },
-        boot: Some(Boot { rootless: true, unit: Some("--filter should-start-on-boot=true".to_owned()), enabled: true }),
+        boot: Some(Boot {
+            rootless: true,
+            unit: Some("--filter should-start-on-boot=true".to_owned()),
+            enabled: true,
+            masked: false,
+        }),
         programs: Some(Programs {
             netavark: Some(Some(Version { major: 1, minor: 14 })),
             aardvark: true,
