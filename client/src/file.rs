@@ -64,16 +64,15 @@ pub fn refuse_other_users(path: &Path) -> io::Result<()> {
     let existing = absolute.ancestors().find_map(|folder| Some((folder, fs::metadata(folder).ok()?)));
     match existing {
         Some((folder, found)) if found.uid() != 0 => {
-            let (folder, uid) = (folder.display(), found.uid());
-            Err(io::Error::new(
-                ErrorKind::PermissionDenied,
-                format!(
-                    "`{folder}` belongs to another user ({uid}), and this is root: run the command as that user, or with `sudo -H`"
-                ),
-            ))
+            Err(of_other_user(&format!("`{}`", folder.display()), found.uid()))
         }
         _ => Ok(()),
     }
+}
+
+fn of_other_user(path: &str, uid: u32) -> io::Error {
+    let why = format!("{path} belongs to another user ({uid}), and this is root");
+    io::Error::new(ErrorKind::PermissionDenied, format!("{why}: run the command as that user, or with `sudo -H`"))
 }
 
 /// Writes a new file, which only this user can read.
@@ -208,6 +207,9 @@ pub enum Links {
 pub enum Owner {
     /// Any owner: this user only has to be able to read it.
     Any,
+    /// Any owner, but for root only root: the environment of another user, as after `su` or
+    /// `sudo -E`, must not choose what root does.
+    NotOthersForRoot,
     /// This user, and nobody else may read or change it.
     Alone,
 }
@@ -267,6 +269,9 @@ fn checked(found: &File, owner: Owner) -> io::Result<File> {
     }
     if metadata.len() > LARGEST {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("it is larger than {LARGEST} bytes")));
+    }
+    if owner == Owner::NotOthersForRoot && geteuid().is_root() && metadata.uid() != 0 {
+        return Err(of_other_user("it", metadata.uid()));
     }
     if owner == Owner::Alone && metadata.uid() != geteuid().as_raw() {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "it belongs to another user"));

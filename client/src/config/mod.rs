@@ -148,7 +148,9 @@ pub fn locate(environment: &Environment, option: Option<&Path>) -> Result<Option
 
 /// Finds the file to read, with its text; `None` if there is none and none was named.
 fn find(environment: &Environment, option: Option<&Path>) -> Result<Option<(PathBuf, String)>, ConfigError> {
-    let read = |path: PathBuf| match file::read(&path, Links::Followed, Owner::Any) {
+    // The user who gives `--config` has chosen the file. A variable may be another user's.
+    let owner = if option.is_some() { Owner::Any } else { Owner::NotOthersForRoot };
+    let read = |path: PathBuf| match file::read(&path, Links::Followed, owner) {
         Ok(text) => Ok(Some((path, text))),
         Err(cause) if is_absent(&cause) => Ok(None),
         Err(cause) => Err(ConfigError::Unreadable { path, cause }),

@@ -4,8 +4,10 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
+
+use nix::unistd::geteuid;
 
 use super::key::List;
 use super::tree::{Excerpt, Location};
@@ -207,6 +209,9 @@ impl Report for ConfigError {
     fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Missing { .. } => Some("`airpods config init` creates one".into()),
+            Self::Unreadable { cause, .. } if cause.kind() == ErrorKind::PermissionDenied && geteuid().is_root() => {
+                Some("root reads another user's file only if `--config` names it".into())
+            }
             Self::Unreadable { .. } => Some("it must be a text file in UTF-8 that you may read".into()),
             Self::Dangling { .. } => Some("bring back what it leads to, or remove the link".into()),
             Self::Variables { .. } => {

@@ -76,6 +76,30 @@ fn root_hands_no_secret_to_another_users_podman() {
     assert_eq!(host.sandbox.sh("find /home/alice /run/user-alice -user root").unwrap(), "", "root left something");
 }
 
+/// A configuration says what root starts, with which of the host's folders.
+#[test]
+fn root_reads_another_users_configuration_only_if_it_is_named() {
+    let host = Host::bare("root");
+    let config = "/home/alice/.config/airpods/config.toml";
+    let install = format!("install -D -o alice /dev/null {config}; echo 'cli.verbose = true' > {config}");
+    host.sandbox.sh(&install).unwrap();
+    let run = |arguments: &str, variable: &str, value: &str| {
+        let mut command = host.command(arguments);
+        command.env_remove("AIRPODS_CONFIG").env("HOME", "/root").env(variable, value);
+        CommandOutput::of(command.stdin(Stdio::null())).unwrap()
+    };
+    for (variable, value) in
+        [("HOME", "/home/alice"), ("XDG_CONFIG_HOME", "/home/alice/.config"), ("AIRPODS_CONFIG", config)]
+    {
+        let output = run("config get cli.verbose", variable, value);
+        assert_ne!(output.code, 0, "{variable}: {output:?}");
+        assert!(output.err.contains("belongs to another user (1000), and this is root"), "{variable}: {output:?}");
+        assert!(output.err.contains("only if `--config` names it"), "{variable}: {output:?}");
+        let named = run(&format!("--config {config} config get cli.verbose"), variable, value);
+        assert_eq!(named.out.trim(), "true", "{variable}: {named:?}");
+    }
+}
+
 /// The same with every command that needs no running service.
 #[test]
 fn root_with_another_users_environment_leaves_nothing_in_their_folders() {
