@@ -13,6 +13,7 @@ mod launch_behind_vpn;
 mod lifecycle;
 mod narrow_path;
 mod neighbours;
+mod reboot;
 mod sessions;
 
 /// Makes two tests of each function, one for each Debian.
