@@ -32,6 +32,7 @@ pub mod plan;
 pub mod podman;
 pub mod port;
 pub mod secret;
+pub mod system_bus;
 pub mod terminal;
 pub mod webui_secret;
 

@@ -34,6 +34,7 @@ pub use ask::{Asked, Reply, ask, ask_all, verify};
 use crate::egress::EgressLinks;
 use crate::error::Report;
 use crate::file::{self, Links, Owner};
+use crate::system_bus;
 
 /// Auto found no server that a container can ask.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -287,16 +288,21 @@ trait Link {
 
 /// Queries systemd-resolved; `None` if it does not run or does not answer.
 async fn read_resolved() -> Option<Resolved> {
-    tokio::time::timeout(RESOLVED_LIMIT, ask_resolved()).await.ok()?.ok().flatten()
+    tokio::time::timeout(RESOLVED_LIMIT, async {
+        let bus = system_bus::connect().await.ok()?;
+        ask_resolved(&bus).await.ok().flatten()
+    })
+    .await
+    .ok()
+    .flatten()
 }
 
-async fn ask_resolved() -> zbus::Result<Option<Resolved>> {
-    let bus = Connection::system().await?;
-    let names = zbus::fdo::DBusProxy::builder(&bus).cache_properties(CacheProperties::No).build().await?;
+async fn ask_resolved(bus: &Connection) -> zbus::Result<Option<Resolved>> {
+    let names = zbus::fdo::DBusProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
     if !names.name_has_owner(RESOLVED.try_into()?).await? {
         return Ok(None);
     }
-    let manager = ManagerProxy::builder(&bus).cache_properties(CacheProperties::No).build().await?;
+    let manager = ManagerProxy::builder(bus).cache_properties(CacheProperties::No).build().await?;
     let (servers, domains) = futures_util::future::try_join(manager.dns(), manager.domains()).await?;
     let mut by_link: BTreeMap<i32, Vec<IpAddr>> = BTreeMap::new();
     for (link, _, bytes) in servers {
@@ -305,7 +311,7 @@ async fn ask_resolved() -> zbus::Result<Option<Resolved>> {
     let global = by_link.remove(&0).unwrap_or_default();
     let takes_all = |index: i32| domains.iter().any(|(link, name, _)| *link == index && name == EVERY_NAME);
     let links = by_link.into_iter().map(|(link, servers)| {
-        let (bus, manager) = (&bus, &manager);
+        let manager = &manager;
         async move {
             // A link that has disappeared meanwhile gets no default route.
             let default_route = default_route(bus, manager, link).await.unwrap_or(false);

@@ -224,7 +224,8 @@ impl Finding {
         Self { level: Level::Broken, code, cause: cause.into(), cure: Some(cure.into()) }
     }
 
-    /// The finding for a user who is root or not. Root's cure has no `sudo`, which many servers lack.
+    /// The finding for a user who is root or not. Root's cure has no `sudo`, which many servers
+    /// lack.
     pub(super) fn for_user(self, root: bool) -> Self {
         let cure = self.cure.map(|cure| if root { cure.replace("sudo ", "") } else { cure });
         Self { cure, ..self }

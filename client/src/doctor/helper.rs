@@ -6,6 +6,7 @@ use airpods_dbus::{ClampState, Status, names};
 
 use super::{Code, Finding};
 use crate::helper_link::{ExpectedAnswer, HelperError, HelperLink};
+use crate::system_bus::BusError;
 
 /// The result of looking for the helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,8 +204,8 @@ async fn ask(remote: bool) -> Result<(Status, Permission), HelperError> {
 
 fn classify(error: &HelperError) -> Helper {
     match error {
-        HelperError::NoBus(_) | HelperError::SilentBus(_) => Helper::NoBus(error.to_string()),
-        HelperError::ForeignBus(_) => Helper::ForeignBus(error.to_string()),
+        HelperError::Bus(BusError::Unreachable(_) | BusError::Silent(_)) => Helper::NoBus(error.to_string()),
+        HelperError::Bus(BusError::Foreign(_)) => Helper::ForeignBus(error.to_string()),
         HelperError::NotInstalled => Helper::Missing,
         other => Helper::Failed(other.to_string()),
     }

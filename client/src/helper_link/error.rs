@@ -7,19 +7,14 @@ use airpods_dbus::{Error, ErrorKind};
 use zbus::DBusError;
 
 use crate::error::{Exit, Report};
+use crate::system_bus::BusError;
 
 /// Why a request to the helper failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HelperError {
-    /// There is no system bus.
-    #[error("the system bus cannot be reached")]
-    NoBus(#[source] zbus::Error),
-    /// Another user listens on the bus; carries the uid. Nothing that this bus reports is believed.
-    #[error("user {0} listens on the system bus, and not root or this user")]
-    ForeignBus(u32),
-    /// The bus's socket accepts connections, but nothing answers.
-    #[error("the system bus does not answer within {} s", .0.as_secs())]
-    SilentBus(Duration),
+    /// The system bus is not used.
+    #[error(transparent)]
+    Bus(#[from] BusError),
     /// The bus knows no service of the helper's name.
     #[error("the helper `airpods-helper` is not installed")]
     NotInstalled,
@@ -81,9 +76,7 @@ fn from_name(name: &str, text: Option<&str>) -> Option<HelperError> {
 impl Report for HelperError {
     fn exit(&self) -> Exit {
         match self {
-            Self::NoBus(_)
-            | Self::ForeignBus(_)
-            | Self::SilentBus(_)
+            Self::Bus(_)
             | Self::NotInstalled
             | Self::NotStarted(_)
             | Self::WrongOwner(_)
@@ -97,11 +90,11 @@ impl Report for HelperError {
 
     fn hint(&self) -> Option<Cow<'static, str>> {
         Some(Cow::Borrowed(match self {
-            Self::NoBus(_) | Self::SilentBus(_) => {
+            Self::Bus(BusError::Unreachable(_) | BusError::Silent(_)) => {
                 "the clamp needs the D-Bus system bus; start it (`systemctl start dbus`), or run this on the host \
                  and not in a container"
             }
-            Self::ForeignBus(_) => {
+            Self::Bus(BusError::Foreign(_)) => {
                 "unset `DBUS_SYSTEM_BUS_ADDRESS`, which may be another user's after `su` or `sudo -E`"
             }
             Self::NotInstalled => "install the package `airpods-helper`: see `Install` in the README",

@@ -8,26 +8,22 @@ mod error;
 mod polkit;
 
 use std::future::Future;
-use std::io;
 use std::time::Duration;
 
 use airpods_dbus::{ClampOptions, ErrorKind, HelperProxy, Status, Target, names};
-use nix::unistd::{User, geteuid};
+use nix::unistd::User;
 use tokio::time::timeout;
+use zbus::Connection;
 use zbus::fdo::{self, DBusProxy};
 use zbus::names::BusName;
 use zbus::proxy::CacheProperties;
-use zbus::{Connection, connection};
 
+use crate::system_bus::{self, CONNECT_TIMEOUT, is_trusted};
 use crate::terminal;
 use polkit::{Agent, AgentPriority};
 
 pub use error::HelperError;
 pub use polkit::ExpectedAnswer;
-
-/// Time limit for connecting to the bus, which takes 1 ms. If there is no bus, connecting fails at
-/// once.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Time limit for an answer without a prompt: as long as the bus gives a service to start
 /// (`service_start_timeout`, dbus-daemon(1)).
@@ -70,10 +66,10 @@ impl HelperLink {
     /// name.
     ///
     /// # Errors
-    /// [`HelperError::NoBus`] within two seconds; [`HelperError::ForeignBus`] if another user
-    /// listens on the bus; [`HelperError::WrongOwner`] if another program has the helper's name.
+    /// [`HelperError::Bus`] within two seconds; [`HelperError::WrongOwner`] if another program has
+    /// the helper's name.
     pub async fn connect() -> Result<Self, HelperError> {
-        let connection = system_bus().await?;
+        let connection = system_bus::connect().await?;
         timeout(ANSWER, started(&connection)).await.map_err(|_| HelperError::Silent(ANSWER))??;
         // Without the cache, making the proxy costs no call.
         let proxy = HelperProxy::builder(&connection).cache_properties(CacheProperties::No).build().await;
@@ -193,7 +189,7 @@ pub enum HelperState {
 
 /// Looks for the helper. Only the bus is queried, unless the helper runs anyway.
 pub async fn helper_state() -> HelperState {
-    match system_bus().await {
+    match system_bus::connect().await {
         Ok(bus) => timeout(ANSWER, query_state(&bus)).await.ok().and_then(Result::ok).unwrap_or(HelperState::Unknown),
         Err(_) => HelperState::Unknown,
     }
@@ -203,31 +199,13 @@ pub async fn helper_state() -> HelperState {
 /// does not run clamps nothing.
 pub async fn status_if_running() -> Option<Status> {
     let ask = async {
-        let bus = system_bus().await.ok()?;
+        let bus = system_bus::connect().await.ok()?;
         runs(&bus).await.ok().filter(|runs| *runs)?;
         check(&bus).await.ok()?;
         let helper = HelperProxy::builder(&bus).cache_properties(CacheProperties::No).build().await.ok()?;
         helper.get_status().await.ok()
     };
     timeout(CONNECT_TIMEOUT, ask).await.ok().flatten()
-}
-
-/// Connects to the system bus, and checks that root or this user listens on it. The bus reports who
-/// owns a name, so another user's bus could pass anybody off as the helper.
-/// `$DBUS_SYSTEM_BUS_ADDRESS` may lead there after `su` or `sudo -E`.
-async fn system_bus() -> Result<Connection, HelperError> {
-    let bus = timeout(CONNECT_TIMEOUT, connection::Builder::system().build())
-        .await
-        .map_err(|_| HelperError::SilentBus(CONNECT_TIMEOUT))?
-        .map_err(HelperError::NoBus)?;
-    // The credentials are those of the time of listen(2) (unix(7)): dbus-daemon listens before it
-    // gives up root, and other buses get their socket from systemd.
-    let listener = bus.peer_creds().await.map_err(|error| HelperError::NoBus(error.into()))?.unix_user_id();
-    match listener {
-        Some(uid) if is_trusted(uid, Some(geteuid().as_raw())) => Ok(bus),
-        Some(uid) => Err(HelperError::ForeignBus(uid)),
-        None => Err(HelperError::NoBus(io::Error::other("the user who listens on it is unknown").into())),
-    }
 }
 
 async fn runs(bus: &Connection) -> zbus::Result<bool> {
@@ -247,9 +225,6 @@ async fn query_state(bus: &Connection) -> zbus::Result<HelperState> {
     let can_be_started = daemon.list_activatable_names().await?.iter().any(|name| name.as_str() == names::BUS_NAME);
     Ok(if can_be_started { HelperState::Idle } else { HelperState::NotInstalled })
 }
-
-/// Root's uid. A program of root is trusted, since root can do everything anyway.
-const ROOT: u32 = 0;
 
 /// Has the bus start the helper if it does not run, and checks that the name belongs to the
 /// helper's user.
@@ -297,26 +272,10 @@ fn trusted(owner: u32) -> Result<(), HelperError> {
     if is_trusted(owner, helper) { Ok(()) } else { Err(HelperError::WrongOwner(owner)) }
 }
 
-/// Whether a user is root, or the one that is `expected`.
-fn is_trusted(uid: u32, expected: Option<u32>) -> bool {
-    uid == ROOT || Some(uid) == expected
-}
-
 async fn daemon(bus: &Connection) -> Result<DBusProxy<'static>, HelperError> {
     DBusProxy::builder(bus).cache_properties(CacheProperties::No).build().await.map_err(HelperError::from_call)
 }
 
 fn from_bus(error: fdo::Error) -> HelperError {
     HelperError::from_call(error.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_helpers_user_and_root_are_trusted() {
-        assert!(is_trusted(990, Some(990)) && is_trusted(0, Some(990)) && is_trusted(0, None));
-        assert!(!is_trusted(1000, Some(990)) && !is_trusted(1000, None));
-    }
 }

@@ -1,5 +1,6 @@
 //! The effect of `runtime.network.dns_servers` on the name servers behind a VPN.
 
+use airpods_lab::client::{self, CommandOutput};
 use airpods_lab::{Background, Place, Program};
 
 use crate::host::{Host, only_this_server};
@@ -57,6 +58,33 @@ fn auto_takes_the_servers_of_the_vpns_link_from_systemd_resolved() {
     assert!(!output.contains("name server"), "{output}");
     assert_eq!(given(&host), format!("[{VPN_DNS}]"));
     assert_resolves_inside(&host);
+}
+
+/// `DBUS_SYSTEM_BUS_ADDRESS` may lead there after `su` or `sudo -E`.
+#[test]
+fn servers_that_the_bus_of_another_user_names_are_not_believed() {
+    let host = host_of("root");
+    let sandbox = host.world.sandbox();
+    sandbox.write_file("/etc/resolv.conf", "nameserver 127.0.0.53\n").unwrap();
+    sandbox.install(Program::Lab, "/usr/bin/airpods-lab").unwrap();
+    let alice = sandbox.as_user("alice");
+    let address = "unix:path=/tmp/alices-bus";
+    let mut bus = alice.command("dbus-daemon");
+    bus.args(["--session", "--nofork", "--nopidfile", "--print-address=1", "--address", address]);
+    let _bus = Background::start_ready(&mut bus, &sandbox.log_path("alices-bus")).unwrap();
+    let index = sandbox.sh("cat /sys/class/net/wg0/ifindex").unwrap();
+    let mut service = alice.command("airpods-lab");
+    service.env("DBUS_SYSTEM_BUS_ADDRESS", address).args(["resolved", &format!("{index}={VPN_DNS}!")]);
+    let _resolved = Background::start_ready(&mut service, &sandbox.log_path("resolved")).unwrap();
+    host.configure("mss_clamp = \"off\"\ndns_servers = \"auto\"");
+    let planned = |user: &str| {
+        let mut start = client::command(&sandbox.as_user(user), "start --dry-run");
+        CommandOutput::of(start.env("DBUS_SYSTEM_BUS_ADDRESS", address)).unwrap()
+    };
+    let believed = planned("alice");
+    assert!(believed.out.contains(VPN_DNS), "her own bus: {believed:?}");
+    let planned = planned("root");
+    assert!(!planned.out.contains(VPN_DNS) && !planned.err.contains(VPN_DNS), "{planned:?}");
 }
 
 #[test]
