@@ -60,8 +60,9 @@ pub(super) struct Exchange {
     pub(super) ipv6: bool,
     /// When it was opened.
     pub(super) opened_at: Moment,
-    /// When it was established.
+    /// When it was established, and whether a SYN was retransmitted before.
     pub(super) connected_at: Option<Moment>,
+    pub(super) has_repeated_syn: bool,
     /// When the hello was written, and its length.
     pub(super) hello_at: Option<Moment>,
     pub(super) hello_length: u64,
@@ -90,6 +91,7 @@ impl Exchange {
         }
         if self.connected_at.is_none() && seen.error.is_none() && seen.info.state != SYN_SENT {
             self.connected_at = Some(seen.now);
+            self.has_repeated_syn = seen.info.total_retrans > 0;
         }
         if !new.is_empty() {
             self.first_at.get_or_insert(seen.now);
@@ -109,10 +111,12 @@ impl Exchange {
     }
 
     /// The round trip by which waits are scaled: the smoothed one, or the shortest if there is no
-    /// smoothed one yet.
+    /// smoothed one yet. After a lost SYN-ACK the smoothed one is of no use, because it begins with
+    /// the time until the next SYN-ACK.
     pub(super) fn rtt(&self) -> Duration {
         let shortest = if self.info.min_rtt == u32::MAX { 0 } else { self.info.min_rtt };
-        Duration::from_micros(self.info.rtt.max(shortest).into())
+        let smoothed = if self.has_repeated_syn { 0 } else { self.info.rtt };
+        Duration::from_micros(smoothed.max(shortest).into())
     }
 
     /// The shortest round trip, once one was measured.
@@ -148,6 +152,7 @@ impl Exchange {
     /// The facts that the rest of the check needs.
     pub(super) fn summary(&self) -> ConnectionSummary {
         let connected = self.connected_at.is_some();
+        let has_timed_syn_only = self.has_repeated_syn && !self.hello_arrived();
         ConnectionSummary {
             connected,
             error: self.error,
@@ -156,7 +161,7 @@ impl Exchange {
             hello_arrived: self.hello_arrived(),
             was_reset: connected && self.was_reset(),
             min_rtt: self.min_rtt(),
-            rtt: self.rtt(),
+            rtt: if has_timed_syn_only { Duration::ZERO } else { self.rtt() },
             first_byte_after: self.first_at.zip(self.hello_at).map(|(first, hello)| first.saturating_sub(hello)),
         }
     }
@@ -179,7 +184,7 @@ pub(super) struct ConnectionSummary {
     pub(super) was_reset: bool,
     /// The shortest round trip.
     pub(super) min_rtt: Option<Duration>,
-    /// The smoothed round trip.
+    /// The round trip by which waits are scaled; zero if there is none that can be relied on.
     pub(super) rtt: Duration,
     /// From the hello to the first byte of the answer.
     pub(super) first_byte_after: Option<Duration>,

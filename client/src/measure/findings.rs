@@ -233,8 +233,17 @@ pub(super) fn confirm<T: Transport>(
     (Some(second), findings.spent)
 }
 
-/// Whether a server answers a small hello.
-pub(super) fn answers<T: Transport>(transport: &mut T, subject: &Subject) -> (bool, Usage) {
+/// A server's reaction to a small hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reaction {
+    /// It accepts the connection.
+    pub(super) connects: bool,
+    /// It answers in TLS.
+    pub(super) answers: bool,
+}
+
+/// Sends a server a small hello, on two connections.
+pub(super) fn greet<T: Transport>(transport: &mut T, subject: &Subject) -> (Reaction, Usage) {
     let mut spent = Usage::default();
     let hello = || {
         let down = Down::new(subject.ipv6, subject.name.as_deref(), base(subject.ipv6), false);
@@ -244,5 +253,9 @@ pub(super) fn answers<T: Transport>(transport: &mut T, subject: &Subject) -> (bo
     let outcomes = run(transport, vec![hello(), hello()], limits, &mut spent, |under_way, _| {
         under_way.iter().any(|one| one.probe.exchange().first_at.is_some())
     });
-    (outcomes.iter().any(|outcome| matches!(outcome.summary().answer, Answer::Tls | Answer::Alert)), spent)
+    let reaction = Reaction {
+        connects: outcomes.iter().any(|outcome| outcome.summary().connected),
+        answers: outcomes.iter().any(|outcome| matches!(outcome.summary().answer, Answer::Tls | Answer::Alert)),
+    };
+    (reaction, spent)
 }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use rustix::net::sockopt::{ip_mtu, ipv6_mtu};
 use serde::{Deserialize, Serialize};
 
-use super::findings::{Findings, Subject, answers, confirm, confirming};
+use super::findings::{Findings, Subject, confirm, confirming, greet};
 use super::report::{Confidence, Direction, Family, LimitedBy, PathReport, TransferReport, Udp};
 use super::run::{Budget, Deadline};
 use super::search::{FAILURES_NEEDED_UP, SYN_TIMEOUT, failures_needed_down, search};
@@ -108,7 +108,9 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, on_progress: &(dyn Fn(Stage)
     }
     try_others(job, &subject, &choice, &mut findings, &mut facts, stop, on_progress);
     let may_try_udp = job.udp && findings.tls && job.deadline.left() > quic::longest(findings.rtt);
-    let udp = may_try_udp.then(|| quic::measure(choice.to, link, findings.rtt, stop).ok()).flatten();
+    // UDP often ends at the same size as TCP.
+    let hints: Vec<u16> = findings.up.proven.into_iter().collect();
+    let udp = may_try_udp.then(|| quic::measure(choice.to, link, &hints, findings.rtt, stop).ok()).flatten();
     let transfers = (job.proof && findings.connected && job.deadline.left() > LIMIT).then(|| {
         // If a filter drops large hellos, a padded transfer would fail for that reason and show
         // nothing about sizes.
@@ -186,8 +188,8 @@ fn only_transfers(job: &Job, subject: &Subject, sockets: &mut Sockets<'_>, begun
     let mut findings = Findings::default();
     let mut made = transfer(sockets, subject.ipv6, subject.name.as_deref(), PADDING, &mut findings.spent);
     if made.completed < made.of && job.deadline.left() > SYN_TIMEOUT {
-        let (answered, spent) = answers(sockets, subject);
-        made.answers |= answered;
+        let (reaction, spent) = greet(sockets, subject);
+        made.answers |= reaction.answers;
         findings.spent.connections += spent.connections;
     }
     let host = job.from_host.unwrap_or_default();
@@ -236,8 +238,9 @@ fn try_others(
     let mut sockets = Sockets::new(to, Instant::now(), stop);
     let subject = Subject { name: second.name.clone(), ..subject.clone() };
     let spent = if silent {
-        let (answered, spent) = answers(&mut sockets, &subject);
-        (facts.others_tried, facts.others_answer) = (true, answered);
+        let (reaction, spent) = greet(&mut sockets, &subject);
+        facts.others_tried = true;
+        facts.others_answer = if findings.connected { reaction.answers } else { reaction.connects };
         spent
     } else {
         let (outcome, spent) = confirm(&mut sockets, &subject, findings, on_progress);

@@ -37,9 +37,9 @@ pub(super) fn longest(rtt: Duration) -> Duration {
     (TIMEOUT + rtt * 2) * TRIES * 2
 }
 
-/// Tries sizes up to `top`, as whole packets. Without an answer the server may not speak QUIC,
-/// unless the kernel reports that something refuses the packets.
-pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration, stop: &AtomicBool) -> io::Result<Udp> {
+/// Tries sizes up to `top`, as whole packets, `hints` among them. Without an answer the server may
+/// not speak QUIC, unless the kernel reports that something refuses the packets.
+pub(super) fn measure(to: SocketAddr, top: u16, hints: &[u16], rtt: Duration, stop: &AtomicBool) -> io::Result<Udp> {
     let any: SocketAddr =
         if to.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
     let socket = UdpSocket::bind(any)?;
@@ -58,7 +58,7 @@ pub(super) fn measure(to: SocketAddr, top: u16, rtt: Duration, stop: &AtomicBool
     if !answered(&[least])?.contains(&least) {
         return Ok(Udp { refused: refused.map(|error| error.to_string()), ..Udp::default() });
     }
-    let sizes: Vec<u16> = ladder(top, least, &[]).into_iter().filter(|size| *size > least).collect();
+    let sizes: Vec<u16> = ladder(top, least, hints).into_iter().filter(|size| *size > least).collect();
     let mut passed = answered(&sizes)?;
     passed.push(least);
     let proven = passed.iter().copied().max();
@@ -168,18 +168,21 @@ mod tests {
 
     #[test]
     fn the_largest_datagram_that_is_answered_is_proven() {
-        let whole = measure(server(2000), 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap();
-        assert_eq!(whole, Udp { answered: true, proven: Some(1420), ..Udp::default() });
-        let narrow = measure(server(1300), 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap();
-        assert_eq!(narrow, Udp { answered: true, refused: None, proven: Some(1296), failed: Some(1360) });
+        let measured = |limit, hints: &[u16]| {
+            measure(server(limit), 1420, hints, Duration::ZERO, &AtomicBool::new(false)).unwrap()
+        };
+        assert_eq!(measured(2000, &[]), Udp { answered: true, proven: Some(1420), ..Udp::default() });
+        let narrow = |proven| Udp { answered: true, refused: None, proven: Some(proven), failed: Some(1360) };
+        assert_eq!(measured(1300, &[]), narrow(1296));
+        assert_eq!(measured(1300, &[1300]), narrow(1300), "the size that TCP found");
     }
 
     #[test]
     fn of_a_server_without_quic_nothing_is_known_and_a_closed_port_is_one() {
         let closed = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let begun = Instant::now();
-        assert_eq!(measure(closed, 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap(), Udp::default());
+        assert_eq!(measure(closed, 1420, &[], Duration::ZERO, &AtomicBool::new(false)).unwrap(), Udp::default());
         assert!(begun.elapsed() <= longest(Duration::ZERO));
-        assert_eq!(measure(server(0), 1420, Duration::ZERO, &AtomicBool::new(false)).unwrap(), Udp::default());
+        assert_eq!(measure(server(0), 1420, &[], Duration::ZERO, &AtomicBool::new(false)).unwrap(), Udp::default());
     }
 }

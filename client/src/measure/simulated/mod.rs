@@ -50,6 +50,10 @@ struct Connection {
     received: Receiver,
     advmss: u16,
     pmtu: u16,
+    /// The smoothed round trip and the shortest one, and the SYNs after the first.
+    rtt: Duration,
+    min_rtt: Duration,
+    syns_again: u32,
     /// The hello has arrived at the server; and its length.
     hello: bool,
     taken: u64,
@@ -170,6 +174,12 @@ impl SimulatedPath {
             Event::Acked(up, upto, sacked) => {
                 let now = self.now;
                 let sacked = if self.faults.sack { sacked } else { Vec::new() };
+                let (rtt, one) = (self.faults.rtt, &mut self.connections[connection]);
+                if up && upto > one.ours.acked {
+                    // The weight of a new sample is an eighth (RFC 6298, section 2.3).
+                    one.rtt = (one.rtt * 7 + rtt) / 8;
+                    one.min_rtt = one.min_rtt.min(rtt);
+                }
                 let sender = self.sender(connection, up);
                 sender.acknowledge(upto, &sacked, now);
                 self.arm(connection, up);
@@ -249,7 +259,7 @@ impl SimulatedPath {
     }
 
     fn info(&self, one: &Connection) -> TcpInfo {
-        let rtt = u32::try_from(self.faults.rtt.as_micros()).unwrap();
+        let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap();
         let (unacked, sacked) = one.ours.unacked();
         let guess = 536.min(one.advmss);
         TcpInfo {
@@ -261,23 +271,35 @@ impl SimulatedPath {
             unacked,
             sacked,
             pmtu: one.pmtu.into(),
-            rtt: if one.connected { rtt } else { 0 },
+            rtt: if one.connected { micros(one.rtt) } else { 0 },
             snd_cwnd: 10,
             advmss: one.advmss.into(),
-            total_retrans: one.ours.sent_again,
+            total_retrans: one.ours.sent_again + one.syns_again,
             bytes_acked: one.ours.acked + 1,
             notsent: 0,
-            min_rtt: if one.connected { rtt } else { u32::MAX },
+            min_rtt: if one.connected { micros(one.min_rtt) } else { u32::MAX },
             data_segs_in: one.received.segments,
             data_segs_out: one.ours.segments,
             rcv_ooopack: one.received.early,
         }
     }
 
-    /// The time until the handshake is complete; `None` if every attempt is lost.
-    fn handshake(&mut self) -> Option<Duration> {
-        let at = SYNS.into_iter().find(|_| !self.is_lost() && !self.is_lost())?;
-        Some(at + self.delay() + self.delay())
+    /// The time until the handshake is complete, the round trip that the kernel derives from it,
+    /// and the SYNs after the first. `None` if every attempt is lost. The SYN-ACK has the time of
+    /// the first SYN that arrived, so a lost one makes the round trip seem long.
+    fn handshake(&mut self) -> Option<(Duration, Duration, u32)> {
+        let mut arrived = None;
+        for (again, at) in (0..).zip(SYNS) {
+            if self.is_lost() {
+                continue;
+            }
+            let first = *arrived.get_or_insert(at);
+            if !self.is_lost() {
+                let trip = self.delay() + self.delay();
+                return Some((at + trip, at.checked_sub(first).unwrap() + trip, again));
+            }
+        }
+        None
     }
 }
 
@@ -324,12 +346,17 @@ impl Transport for SimulatedPath {
             received: Receiver::default(),
             advmss: announced - options,
             pmtu,
+            rtt,
+            min_rtt: rtt,
+            syns_again: 0,
             hello: false,
             taken: 0,
             read: 0,
         });
         let socket = self.connections.len() - 1;
-        if let Some(after) = self.handshake() {
+        if let Some((after, trip, again)) = self.handshake() {
+            let one = &mut self.connections[socket];
+            (one.rtt, one.min_rtt, one.syns_again) = (trip, trip, again);
             self.at(after, socket, Event::Connected);
         }
         Ok(socket)

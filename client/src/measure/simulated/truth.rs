@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::super::findings::{Findings, Subject};
+use super::super::findings::{Findings, Reaction, Subject, greet};
 use super::super::run::Budget;
 use super::super::search::search;
 use super::super::verdict::{Code, PathFacts, Weight, judge, narrow};
@@ -208,12 +208,30 @@ fn a_black_hole_is_found_despite_loss_with_a_value_close_below() {
 }
 
 #[test]
+fn a_server_that_connects_and_is_late_to_answer_is_told_from_a_silent_one() {
+    let late = Faults { rtt: Duration::from_millis(1250), ..Faults::default() };
+    for (loss, thinks, connects, answers) in [(0.0, 0, true, true), (0.0, 3, true, false), (1.0, 0, false, false)] {
+        let mut path = SimulatedPath::new(Faults { loss, thinks: Duration::from_secs(thinks), ..late.clone() }, 1);
+        assert_eq!(greet(&mut path, &Subject::default()).0, Reaction { connects, answers }, "{loss} {thinks}");
+    }
+}
+
+#[test]
 fn a_slow_path_is_told_from_a_good_one() {
     let judged = |faults: &Faults, seed| run(faults, seed).code;
     let slow = Faults { rtt: Duration::from_millis(1100), ..Faults::default() };
     for seed in 0..10 {
         assert_eq!(judged(&slow, seed), Code::LinkSlow);
         assert_eq!(judged(&Faults::default(), seed), Code::Fine);
+    }
+}
+
+#[test]
+fn a_lost_packet_of_a_handshake_makes_no_path_slow() {
+    for seed in 0..paths() {
+        let faults = Faults { rtt: Duration::from_millis(150), loss: 0.05, ..Faults::default() };
+        let Run { findings, code, .. } = run(&faults, seed);
+        assert!(code != Code::LinkSlow, "seed {seed}: {findings:#?}");
     }
 }
 

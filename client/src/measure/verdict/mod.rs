@@ -35,7 +35,8 @@ pub(super) struct PathFacts {
     pub(super) no_route: Option<Errno>,
     /// A rule of this host rejects connections or drops what is sent.
     pub(super) own_firewall: bool,
-    /// Another server answers from the same place.
+    /// Another server answers from the same place. If the first one accepts no connection, it is
+    /// enough that the other one does.
     pub(super) others_answer: bool,
     /// Another server was tried at all.
     pub(super) others_tried: bool,
