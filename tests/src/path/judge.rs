@@ -162,9 +162,10 @@ impl Judge {
     fn filter(&mut self, packet: &Packet, direction: Direction) -> Result<(), (Event, Option<Vec<u8>>)> {
         match &packet.content {
             Content::Icmp if self.rules.blocks_icmp => Err((Event::ProtocolBlocked, None)),
-            Content::Udp { destination_port: HTTPS, .. } if self.rules.blocks_quic => {
-                Err((Event::ProtocolBlocked, None))
-            }
+            Content::Udp { destination_port: HTTPS, .. } => match self.rules.quic {
+                Some(how) => Err((Event::ProtocolBlocked, packet.refusal(how, self.rules.router))),
+                None => Ok(()),
+            },
             Content::Tcp(tcp) if tcp.syn() && !tcp.ack() && tcp.destination_port() == HTTPS => match self.rules.syn {
                 Some(how) => Err((Event::SynRefused, packet.refusal(how, self.rules.router))),
                 None => Ok(()),

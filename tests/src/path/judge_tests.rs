@@ -263,8 +263,13 @@ fn icmp_and_quic_can_be_blocked_alone() {
     PacketBuilder::ipv4(CLIENT, SERVER, 64).udp(5, HTTPS).write(&mut udp, &[0; 100]).unwrap();
     let mut echo = Vec::new();
     PacketBuilder::ipv4(CLIENT, SERVER, 64).icmpv4_echo_request(1, 1).write(&mut echo, &[0; 100]).unwrap();
-    let mut path = judge(Rules { blocks_quic: true, ..Rules::default() });
-    assert!(!goes_up(&mut path, &udp) && goes_up(&mut path, &echo));
+    let mut path = judge(Rules { quic: Some(Refusal::Drop), ..Rules::default() });
+    assert!(!goes_up(&mut path, &udp) && goes_up(&mut path, &echo) && answer(&mut path, &udp).is_none());
+    let mut path = judge(Rules { quic: Some(Refusal::Prohibited), ..Rules::default() });
+    let report = answer(&mut path, &udp).unwrap();
+    let Some(TransportSlice::Icmpv4(icmp)) = SlicedPacket::from_ip(&report).unwrap().transport else { panic!() };
+    let expected = etherparse::icmpv4::DestUnreachableHeader::FilterProhibited;
+    assert_eq!(icmp.icmp_type(), Icmpv4Type::DestinationUnreachable(expected));
     let mut path = judge(Rules { blocks_icmp: true, ..Rules::default() });
     assert!(goes_up(&mut path, &udp) && !goes_up(&mut path, &echo));
 }

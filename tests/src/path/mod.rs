@@ -7,9 +7,11 @@
 mod judge;
 mod link;
 mod packet;
+mod quic;
 mod rules;
 mod servers;
 mod user_tcp;
+mod worker;
 mod world;
 
 use std::cmp::Reverse;
@@ -18,10 +20,8 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::time::TimeSpec;
@@ -37,15 +37,14 @@ use crate::error::{Doing, Result};
 use crate::place::Network;
 use judge::{Deliveries, Delivery, Judge};
 use link::Link;
+use worker::Worker;
 
 /// A running path. Its links and the packets under way vanish with the value, and with the process
 /// however that ends.
 #[derive(Debug)]
 pub struct Path {
     judge: Arc<Mutex<Judge>>,
-    /// The writing end of a pipe: the loop ends when it is closed.
-    running: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
+    _worker: Worker,
 }
 
 /// One end of a path: a link that is to be made.
@@ -80,12 +79,9 @@ impl Path {
 
     fn carrying(ends: [Link; 2], rules: Rules, seed: u64) -> Result<Self> {
         let judge = Arc::new(Mutex::new(Judge::new(rules, seed)));
-        let (stopped, running) = nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe".into())?;
         let shared = Arc::clone(&judge);
-        let thread = std::thread::Builder::new().name("path".into());
-        let thread =
-            thread.spawn(move || carry(&ends, &shared, &stopped)).doing(|| "start the path's thread".into())?;
-        Ok(Self { judge, running: Some(running), thread: Some(thread) })
+        let worker = Worker::start("path", move |stopped| carry(&ends, &shared, stopped))?;
+        Ok(Self { judge, _worker: worker })
     }
 
     /// Changes the rules while packets are under way.
@@ -103,15 +99,6 @@ impl Path {
     #[must_use]
     pub fn count(&self, direction: Direction, event: Event) -> u64 {
         lock(&self.judge).counts().get(&(direction, event)).copied().unwrap_or_default()
-    }
-}
-
-impl Drop for Path {
-    fn drop(&mut self) {
-        self.running = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

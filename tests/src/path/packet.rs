@@ -59,7 +59,7 @@ impl<'a> Packet<'a> {
         self.report(DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu }, v6, router)
     }
 
-    /// The packet that refuses a SYN; `None` for silence.
+    /// The packet that refuses this one; `None` for silence.
     pub(super) fn refusal(&self, how: Refusal, router: Router) -> Option<Vec<u8>> {
         use DestUnreachableHeader::{FilterProhibited, Host};
         use icmpv6::DestUnreachableCode::{Address, Prohibited};

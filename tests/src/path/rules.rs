@@ -50,8 +50,8 @@ pub struct Rules {
     pub limited_server: Option<IpAddr>,
     /// A WireGuard tunnel around the packets: limits apply to the outer packets.
     pub padding: Option<Padding>,
-    /// Datagrams to port 443 are dropped: QUIC is blocked.
-    pub blocks_quic: bool,
+    /// The fate of every datagram to port 443, which is QUIC.
+    pub quic: Option<Refusal>,
     /// All ICMP of both families is dropped, echoes included. The path's own reports still pass.
     pub blocks_icmp: bool,
 }
@@ -153,12 +153,12 @@ pub struct Policer {
     pub burst: u32,
 }
 
-/// How a connection is refused on the way.
+/// How a connection, or QUIC, is refused on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The SYN is dropped without an answer.
+    /// The packet is dropped without an answer.
     Drop,
-    /// By a reset in the server's name.
+    /// By a reset in the server's name, for TCP alone.
     Reset,
     /// By "administratively prohibited" of a router.
     Prohibited,

@@ -4,9 +4,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::thread::JoinHandle;
 
-use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -17,43 +15,22 @@ use smoltcp::wire::{HardwareAddress, IpCidr};
 
 use super::End;
 use super::link::Link;
-use crate::error::{Doing, Result};
-
-/// The running stack. Its link vanishes with it.
-#[derive(Debug)]
-pub(super) struct UserTcp {
-    running: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
-}
+use super::worker::Worker;
+use crate::error::Result;
 
 /// The number of connections that it holds at once.
 const PLACES: usize = 48;
 /// The size of each connection's send and receive buffer, in bytes.
 const BUFFER: usize = 16 << 10;
 
-impl UserTcp {
-    /// Makes the link and serves on port 443 of both addresses, which the caller routes into the
-    /// link.
-    pub(super) fn serve(end: &End, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Self> {
-        let device = Device { tun: Link::tun(end)?, mtu: usize::from(end.mtu) };
-        let (stopped, running) = nix::unistd::pipe2(OFlag::O_CLOEXEC).doing(|| "make a pipe".into())?;
-        let thread = std::thread::Builder::new().name("user-tcp".into());
-        let thread =
-            thread.spawn(move || serve(device, v4, v6, &stopped)).doing(|| "start the stack's thread".into())?;
-        Ok(Self { running: Some(running), thread: Some(thread) })
-    }
+/// Makes the link and serves on port 443 of both addresses, which the caller routes into the link.
+/// The link vanishes with the value.
+pub(super) fn serve(end: &End, v4: Ipv4Addr, v6: Ipv6Addr) -> Result<Worker> {
+    let device = Device { tun: Link::tun(end)?, mtu: usize::from(end.mtu) };
+    Worker::start("user-tcp", move |stopped| run(device, v4, v6, stopped))
 }
 
-impl Drop for UserTcp {
-    fn drop(&mut self) {
-        self.running = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn serve(mut device: Device, v4: Ipv4Addr, v6: Ipv6Addr, stopped: &OwnedFd) {
+fn run(mut device: Device, v4: Ipv4Addr, v6: Ipv6Addr, stopped: &OwnedFd) {
     let mut interface = Interface::new(Config::new(HardwareAddress::Ip), &mut device, Instant::now());
     interface.update_ip_addrs(|addresses| {
         // Cannot fail: the list has room for two addresses.

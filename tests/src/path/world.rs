@@ -9,8 +9,8 @@
 //! is a TUN link, which airpods treats as a VPN's.
 
 use super::servers::{CERTIFICATES, certificates, haproxy, hosts, nginx};
-use super::user_tcp::UserTcp;
-use super::{End, Path, Rules, Server};
+use super::worker::Worker;
+use super::{End, Path, Rules, Server, quic, user_tcp};
 use crate::background::Background;
 use crate::capture::Family;
 use crate::error::{Doing, Result};
@@ -22,7 +22,8 @@ use crate::sandbox::{Sandbox, User};
 /// servers.
 #[derive(Debug)]
 pub struct PathWorld {
-    user_tcp: Option<UserTcp>,
+    /// Servers that are threads of the test.
+    workers: Vec<Worker>,
     servers: Vec<Background>,
     path: Path,
     internet: User,
@@ -86,7 +87,7 @@ impl PathWorld {
         ))?;
         sandbox.write_file("/etc/hosts", hosts())?;
         sandbox.install(Program::Client, "/usr/bin/airpods")?;
-        Ok(Self { user_tcp: None, servers: Vec::new(), path, internet, sandbox })
+        Ok(Self { workers: Vec::new(), servers: Vec::new(), path, internet, sandbox })
     }
 
     /// Starts a server, which the host knows by this name.
@@ -108,7 +109,7 @@ impl PathWorld {
             Server::UserTcp => {
                 let end = End { network: &self.internet, link: USER, mtu: FAR_MTU };
                 let (v4, v6) = (server.v4(), server.v6());
-                self.user_tcp = Some(UserTcp::serve(&end, v4, v6)?);
+                self.workers.push(user_tcp::serve(&end, v4, v6)?);
                 let routes = format!("ip route add {v4} dev {USER}; ip -6 route add {v6} dev {USER}");
                 self.internet.sh(&format!("ip link set {USER} up; {routes}")).map(drop)
             }
@@ -123,6 +124,16 @@ impl PathWorld {
             Server::Nginx => self.start("nginx -c /etc/lab/nginx.conf", "nginx.conf", &nginx()),
             _ => self.start("haproxy -D -f /etc/lab/haproxy.cfg -p /run/haproxy.pid", "haproxy.cfg", &haproxy()),
         }
+    }
+
+    /// Lets a server's addresses answer QUIC, too.
+    ///
+    /// # Errors
+    /// When its port is taken.
+    pub fn serve_quic(&mut self, server: Server) -> Result<()> {
+        let addresses = [Family::V4, Family::V6].map(|family| server.address(family));
+        self.workers.push(quic::serve(&self.internet, addresses)?);
+        Ok(())
     }
 
     /// Starts a daemon that moves to the background once it listens, and ends with the sandbox.

@@ -8,8 +8,14 @@ use airpods_lab::{Family, PathWorld};
 pub(crate) struct Fault {
     pub(crate) rules: Rules,
     pub(crate) server: Server,
-    /// The family of the only address of the server's name; both when `None`.
+    /// The registry of a second service's image.
+    pub(crate) second: Option<Server>,
+    /// The verdict on the path to the first server, if the second one takes its place.
+    pub(crate) replaced: Option<&'static str>,
+    /// The family of the only address of a server's name; both when `None`.
     pub(crate) family: Option<Family>,
+    /// The server speaks QUIC, and the check tries UDP.
+    pub(crate) quic: bool,
     /// A fault of the host, or a preparation of it.
     pub(crate) prepare: Option<fn(&PathWorld)>,
     /// The verdict's code.
@@ -40,7 +46,10 @@ impl Fault {
         Self {
             rules,
             server: Server::Rsa,
+            second: None,
+            replaced: None,
             family: Some(Family::V4),
+            quic: false,
             prepare: None,
             verdict: "",
             may_stay_open: false,
@@ -51,6 +60,20 @@ impl Fault {
 
     pub(crate) fn at(self, server: Server) -> Self {
         Self { server, ..self }
+    }
+
+    /// Adds a second server.
+    pub(crate) fn and(self, second: Server) -> Self {
+        Self { second: Some(second), ..self }
+    }
+
+    /// The second server takes the place of the first one, which gets this verdict.
+    pub(crate) fn replaced(self, verdict: &'static str) -> Self {
+        Self { replaced: Some(verdict), ..self }
+    }
+
+    pub(crate) fn with_quic(self) -> Self {
+        Self { quic: true, ..self }
     }
 
     pub(crate) fn over(self, family: Family) -> Self {
@@ -98,8 +121,12 @@ impl Fault {
         self
     }
 
-    pub(crate) fn url(&self) -> String {
-        let name = self.family.map_or_else(|| self.server.name(), |family| self.server.name_in(family));
-        format!("https://{name}/")
+    pub(crate) fn servers(&self) -> impl Iterator<Item = Server> {
+        [Some(self.server), self.second].into_iter().flatten()
+    }
+
+    /// The name of a server, with the addresses of the row's families.
+    pub(crate) fn name_of(&self, server: Server) -> String {
+        self.family.map_or_else(|| server.name(), |family| server.name_in(family))
     }
 }

@@ -94,6 +94,41 @@ faults! {
     a_clamp_of_syns_that_leave_only_does_not_widen_the_way_up:
         Fault::on(clamped(true, false)).is("path-narrow").sizes(Exact, Limited(1300));
 
+    a_fixed_clamp_that_is_larger_than_the_path:
+        Fault::on(Rules::narrow(1300, 1300)).with(clamp_of_the_helper).is("clamp-too-high");
+
+    // A second server.
+    a_server_refuses_and_another_takes_its_place:
+        Fault::on(good()).at(Server::Nobody).and(Server::Rsa).replaced("server-down").is("fine");
+    a_server_is_silent_and_another_takes_its_place:
+        Fault::on(good()).at(Server::Nobody).and(Server::Rsa).with(silent_nobody).replaced("server-down").is("fine");
+    a_narrow_path_to_the_server_that_takes_the_place_of_another:
+        Fault::on(Rules::narrow(1300, 1300)).at(Server::Nobody).and(Server::Rsa).replaced("server-down").is("path-narrow");
+    a_server_is_down_and_no_time_is_left_for_another: Fault::on(good().with_round_trip(1250))
+        .at(Server::Nobody).and(Server::Rsa).with(silent_nobody).only_is("server-down");
+    narrow_to_two_servers: Fault::on(Rules::narrow(1300, 1300)).and(Server::Nginx).is("path-narrow");
+    narrow_to_one_of_two_servers: Fault::on(far_end(Rules::narrow(1300, 1300))).and(Server::Nginx).is("far-end-narrow");
+    narrow_up_to_one_of_two_servers:
+        Fault::on(far_end(good().with_limits(Some(1300), None))).and(Server::Nginx).is("far-end-narrow");
+    narrow_down_to_one_of_two_servers:
+        Fault::on(far_end(good().with_limits(None, Some(1300)))).and(Server::Nginx).is("far-end-narrow");
+
+    // Other properties of a path that carries every size.
+    a_round_trip_of_more_than_a_second_is_slow: Fault::on(good().with_round_trip(1100)).is("link-slow");
+    a_round_trip_of_more_than_a_second_is_slow_over_ipv6:
+        Fault::on(good().with_round_trip(1100)).over(Family::V6).is("link-slow");
+    a_proxy_nearby_answers_for_the_server: Fault::on(good()).with(proxy).is("proxy-between");
+
+    // UDP.
+    a_server_with_quic_is_fine: Fault::on(good()).with_quic().is("fine");
+    a_clamp_does_not_help_udp:
+        Fault::on(clamped(true, true)).with_quic().is("udp-narrow").sizes(Limited(1300), Limited(1300));
+    the_hosts_firewall_drops_quic: Fault::on(good()).with_quic().with(firewall_without_quic).is("quic-blocked");
+    a_router_prohibits_quic: Fault::on(Rules { quic: Some(Refusal::Prohibited), ..good() }).with_quic().is("quic-blocked");
+    a_router_prohibits_quic_over_ipv6: Fault::on(Rules { quic: Some(Refusal::Prohibited), ..good() })
+        .over(Family::V6).with_quic().is("quic-blocked");
+    quic_is_dropped_over_ipv4_only: Fault::on(good()).over_both().with_quic().with(no_quic_over_ipv4).is("quic-blocked");
+
     // Faults that do not depend on packet size.
     a_box_that_drops_large_hellos: Fault::on(Rules { hello_limit: Some(1000), ..good() }).is("big-hello");
     a_name_is_filtered_in_silence: Fault::on(filtered(Some("rsa.registry"), false)).only_is("name-filtered");
@@ -185,6 +220,53 @@ fn learn(world: &PathWorld) {
     );
     world.path().change(report(Report::Silent));
     assert_ne!(world.path().count(Direction::Up, airpods_lab::path::Event::TooBig), 0);
+}
+
+/// A path of which only the end near the first server has these limits.
+fn far_end(rules: Rules) -> Rules {
+    Rules { limited_server: Some(Server::Rsa.address(Family::V4)), ..rules }
+}
+
+/// alice sets a fixed clamp that the path has become too narrow for.
+fn clamp_of_the_helper(world: &PathWorld) {
+    const ALLOWED: &str = r#"polkit.addRule(function(action, subject) {
+        if (action.id.indexOf("org.airpods.") == 0 && subject.user == "alice") return polkit.Result.YES;
+    });"#;
+    let sandbox = world.sandbox();
+    sandbox.install_helper().unwrap();
+    sandbox.add_polkit_rule("50-lab", ALLOWED).unwrap();
+    sandbox.start_bus().unwrap();
+    sandbox.start_polkit().unwrap();
+    sandbox.as_user("alice").sh("airpods net clamp on wg0 --mtu 1380 --no-proof").unwrap();
+}
+
+/// Drops in silence what arrives for the server that refuses connections.
+fn silent_nobody(world: &PathWorld) {
+    let address = Server::Nobody.address(Family::V4);
+    let chain = format!("type filter hook input priority filter\nip daddr {address} drop\n");
+    world.internet().sh(&format!("nft 'table inet lab {{ chain arriving {{\n{chain}}}\n}}'")).unwrap();
+}
+
+fn no_quic_over_ipv4(world: &PathWorld) {
+    let chain = "type filter hook input priority filter\nmeta nfproto ipv4 udp dport 443 drop\n";
+    world.internet().sh(&format!("nft 'table inet lab {{ chain arriving {{\n{chain}}}\n}}'")).unwrap();
+}
+
+fn firewall_without_quic(world: &PathWorld) {
+    firewall(world, "udp dport 443 drop");
+}
+
+/// A transparent proxy on the host completes the user's connections, and makes its own ones.
+fn proxy(world: &PathWorld) {
+    let server = Server::Rsa.address(Family::V4);
+    let configuration = format!(
+        "defaults\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n\
+         listen proxy\n mode tcp\n bind 127.0.0.1:3129\n server far {server}:443\n"
+    );
+    world.sandbox().write_file("/etc/proxy.cfg", configuration).unwrap();
+    host(world, "haproxy -D -f /etc/proxy.cfg </dev/null >/var/log/lab/proxy.log 2>&1");
+    let chain = "type nat hook output priority -100\nmeta skuid alice tcp dport 443 redirect to :3129\n";
+    host(world, &format!("nft 'table ip lab {{ chain leaving {{\n{chain}}}\n}}'"));
 }
 
 fn no_way_back_over_ipv6(world: &PathWorld) {
