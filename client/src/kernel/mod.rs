@@ -1,5 +1,5 @@
-//! The kernel's view of a running container, and of the host's paths, ports and routers, read
-//! without privileges from `/proc` and `/sys`. A value that cannot be read, as for another user's
+//! The kernel's view of a running container, and of the host's paths and ports, read without
+//! privileges from `/proc` and `/sys`. A value that cannot be read, as for another user's
 //! podman, is unknown; none is made up.
 
 pub(crate) mod container;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::{Error, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
+use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -162,70 +162,6 @@ fn listen(port: HostPort) -> Result<(), Error> {
     }
 }
 
-/// A default route of this host. A network is recognised by those beside the VPN's, and by the
-/// hardware address of the router.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Gateway {
-    /// The link.
-    pub link: String,
-    /// The router's address; unspecified on a link without a router.
-    pub address: IpAddr,
-    /// The router's hardware address, while the kernel knows it.
-    pub hardware: Option<String>,
-}
-
-/// The default routes of the main table that do not leave by `vpn`. The VPN's own packets take one
-/// of them.
-#[must_use]
-pub fn gateways(vpn: &str) -> Vec<Gateway> {
-    let read = |file: &str| fs::read_to_string(format!("/proc/self/net/{file}")).unwrap_or_default();
-    default_routes(vpn, &read("route"), &read("ipv6_route"), &read("arp"))
-}
-
-/// `route`, `ipv6_route` and `arp` are the texts of those files (proc(5)).
-fn default_routes(vpn: &str, route: &str, ipv6_route: &str, arp: &str) -> Vec<Gateway> {
-    let hardware = |address: IpAddr| arp.lines().skip(1).find_map(|line| neighbour(line, address));
-    let routes = route.lines().skip(1).filter_map(ipv4_default).chain(ipv6_route.lines().filter_map(ipv6_default));
-    let mut gateways: Vec<Gateway> = routes
-        .filter(|(link, _)| link != vpn && link != "lo")
-        .map(|(link, address)| Gateway { link, address, hardware: hardware(address) })
-        .collect();
-    gateways.sort();
-    gateways.dedup();
-    gateways
-}
-
-/// Columns: link, destination, gateway, flags, three counters, mask. Addresses are in network byte
-/// order, printed as numbers of this machine's byte order.
-fn ipv4_default(text: &str) -> Option<(String, IpAddr)> {
-    let columns: Vec<&str> = text.split_ascii_whitespace().collect();
-    let [link, destination, gateway, _, _, _, _, mask, ..] = columns.as_slice() else { return None };
-    let number = |text: &str| u32::from_str_radix(text, 16).ok();
-    (number(destination)? == 0 && number(mask)? == 0)
-        .then(|| Some(((*link).to_owned(), Ipv4Addr::from(number(gateway)?.to_ne_bytes()).into())))?
-}
-
-/// Columns: destination, its prefix length, source, its prefix length, next hop, metric, two
-/// counters, flags, link.
-fn ipv6_default(text: &str) -> Option<(String, IpAddr)> {
-    let columns: Vec<&str> = text.split_ascii_whitespace().collect();
-    let [_, length, _, _, next, _, _, _, flags, link] = columns.as_slice() else { return None };
-    let rejects = u32::from_str_radix(flags, 16).ok()? & RTF_REJECT != 0;
-    let next = Ipv6Addr::from(u128::from_str_radix(next, 16).ok()?);
-    (*length == "00" && !rejects).then(|| ((*link).to_owned(), next.into()))
-}
-
-/// The flag of a route that rejects packets (`linux/route.h`).
-const RTF_REJECT: u32 = 0x0200;
-
-/// Columns: address, type, flags, hardware address, mask, link.
-fn neighbour(text: &str, address: IpAddr) -> Option<String> {
-    let columns: Vec<&str> = text.split_ascii_whitespace().collect();
-    let [ip, _, _, hardware, ..] = columns.as_slice() else { return None };
-    let is_known = *hardware != "00:00:00:00:00:00";
-    (ip.parse() == Ok(address) && is_known).then(|| (*hardware).to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -242,41 +178,5 @@ mod tests {
         assert!(!is_taken(HostPort { address: "127.0.0.2".parse().ok(), ..here }));
         drop(socket);
         assert!(is_silent(here));
-    }
-
-    const ARP: &str = "IP address       HW type     Flags       HW address            Mask     Device
-192.0.2.1        0x1         0x2         52:54:00:12:34:56     *        eth0
-192.0.2.9        0x1         0x0         00:00:00:00:00:00     *        eth0
-";
-    const IPV6: &str = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
-fe800000000000000000000000000001 00000400 00000001 00000000 00000003 eth0
-00000000000000000000000000000000 00 00000000000000000000000000000000 00 \
-00000000000000000000000000000000 ffffffff 00000001 00000000 00200200 lo
-";
-
-    /// The text on a little-endian machine.
-    const ROUTE: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
-wg0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0
-eth0\t00000000\t010200C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
-eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
-";
-
-    #[test]
-    #[cfg(target_endian = "little")]
-    fn default_routes_beside_the_vpns_are_listed_with_their_routers() {
-        let gateway = |address: &str, hardware: Option<&str>| Gateway {
-            link: "eth0".to_owned(),
-            address: address.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            hardware: hardware.map(str::to_owned),
-        };
-        let expected = [gateway("192.0.2.1", Some("52:54:00:12:34:56")), gateway("fe80::1", None)];
-        assert_eq!(default_routes("wg0", ROUTE, IPV6, ARP), expected);
-    }
-
-    #[test]
-    fn an_invalid_routing_table_names_no_default_route() {
-        for text in ["", "x", "a b c d e f g h", "Iface\nwg0 zz zz zz 0 0 0 zz 0 0 0\n"] {
-            assert_eq!(default_routes("wg0", text, text, text), []);
-        }
     }
 }

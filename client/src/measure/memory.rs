@@ -1,28 +1,27 @@
-//! Remembered measurements, by network: `paths.json` in the state folder.
+//! Remembered measurements, by network: `paths.json` in the state folder. Also the attempts of
+//! starts to measure by themselves: one that shows nothing is not repeated soon.
 //!
 //! A network is kept as hashes, with a salt of the file's own: of the link, its kind and MTU, the
 //! router and the router's MAC address. A reader of the file can tell two networks apart, but
 //! cannot name them. Names of servers, addresses and links are not kept.
 
-mod attempts;
+mod network;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use airpods_dbus::{LinkKind, Status};
+use airpods_dbus::Status;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-pub use attempts::{SeenFrom, remember_attempt};
+pub use network::Network;
 
 use super::report::{Link, PathReport, PlaceReport, Report};
 use super::verdict::{Code, Weight};
 use crate::cure::{Remedy, fixed_clamp_command, is_fixed, remedy};
-use crate::egress::{self, Egress};
+use crate::egress::Egress;
 use crate::file::{self, Links, Lock, Owner};
-use crate::kernel::{Gateway, gateways};
-use attempts::Attempt;
+use network::Fingerprint;
 
 const FILE: &str = "paths.json";
 
@@ -31,6 +30,15 @@ const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The number of measurements that are kept.
 const MAX_ENTRIES: usize = 64;
+
+/// Time between two attempts in the same network.
+const PAUSE: Duration = Duration::from_secs(10 * 60);
+
+/// The same after [`FAILURES`] attempts that showed nothing.
+const LONG_PAUSE: Duration = Duration::from_secs(60 * 60);
+
+/// The number of failures in a row after which the pause is long.
+const FAILURES: u32 = 2;
 
 /// The content of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +64,30 @@ pub struct Remembered {
     pub from_network: bool,
     /// It was measured behind a clamp, so it shows only what the clamp allows.
     clamped: bool,
+}
+
+/// The place from which a measurement can see the services' packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeenFrom {
+    /// The host, whose sockets send them.
+    Host,
+    /// Their network, if services run there already.
+    Network,
+    /// Their network, because services run there now.
+    RunningNetwork,
+}
+
+/// The latest attempt in a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attempt {
+    network: Fingerprint,
+    /// Seconds since 1970.
+    at: u64,
+    /// Attempts in a row that measured nothing.
+    failures: u32,
+    /// It tried to measure from within the services' network.
+    inside: bool,
 }
 
 /// The remembered measurement of a link, in the network that it is in now.
@@ -169,6 +201,38 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Whether a start may measure by itself; `known` is the valid result.
+    #[must_use]
+    pub fn may_measure(&self, network: &Network, known: Option<&Known>, from: SeenFrom, now: SystemTime) -> bool {
+        if known.is_some_and(|known| known.from_network || from == SeenFrom::Host) {
+            return false;
+        }
+        let here = network.fingerprint(&self.salt);
+        let latest = self.attempts.iter().rfind(|attempt| attempt.network.is_of(&here));
+        let Some((attempt, age)) = latest.and_then(|attempt| Some((attempt, age(attempt.at, now)?))) else {
+            return true;
+        };
+        let pause = match known {
+            None if attempt.failures >= FAILURES => LONG_PAUSE,
+            // This user may not enter the network.
+            Some(_) if attempt.inside => MAX_AGE,
+            Some(_) if from == SeenFrom::RunningNetwork => Duration::ZERO,
+            _ => PAUSE,
+        };
+        age >= pause
+    }
+
+    /// Adds an attempt, and removes an earlier one in the same network.
+    fn note(&mut self, network: &Network, measured: bool, inside: bool, now: SystemTime) {
+        let here = network.fingerprint(&self.salt);
+        let earlier = self.attempts.iter().rfind(|attempt| attempt.network.is_of(&here));
+        let failures = if measured { 0 } else { earlier.map_or(0, |earlier| earlier.failures) + 1 };
+        let attempt = Attempt { network: here, at: seconds(now), failures, inside };
+        replace(&mut self.attempts, attempt, |attempt| &attempt.network);
+    }
+}
+
 /// Adds an entry in place of an earlier one of its network. The oldest ones give way.
 fn replace<T>(entries: &mut Vec<T>, entry: T, network: fn(&T) -> &Fingerprint) {
     entries.retain(|other| !network(other).is_of(network(&entry)));
@@ -218,6 +282,23 @@ pub fn remember(folder: Option<&Path>, report: &Report) {
     Memory::change(folder, |memory| memory.take(&Network::of(&link.name), report, SystemTime::now()));
 }
 
+/// Keeps the report of a start that has tried to measure behind a link, and notes the attempt.
+/// There is no report if that did not end in time. Returns the valid result.
+#[must_use]
+pub fn remember_attempt(folder: &Path, link: &str, report: Option<&Report>) -> Option<Known> {
+    let change = |memory: &mut Memory| {
+        let (network, now) = (Network::of(link), SystemTime::now());
+        if let Some((report, link)) = report.and_then(|report| Some((report, measured_link(report)?))) {
+            memory.take(&Network::of(&link.name), report, now);
+        }
+        let measured = report.is_some_and(|report| remedy(report, link) != Remedy::NotMeasured);
+        let inside = report.is_some_and(|report| report.places.iter().any(PlaceReport::is_tried_inside));
+        memory.note(&network, measured, inside, now);
+        memory.known(&network, now)
+    };
+    Memory::change(folder, change)?
+}
+
 /// The link by which the host's packets leave, if anything was measured behind it.
 fn measured_link(report: &Report) -> Option<&Link> {
     link_of(report).filter(|link| remedy(report, &link.name) != Remedy::NotMeasured)
@@ -246,71 +327,6 @@ pub fn ago(age: Duration) -> String {
         _ => (minutes / 1440, "day"),
     };
     format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
-}
-
-/// The facts by which a network is recognised: the link that packets leave by, and the routers
-/// beside it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// The link's name.
-    link: String,
-    /// The link's kind and MTU; `None` if the kernel does not tell.
-    shape: Option<(LinkKind, u32)>,
-    /// The default routes that do not leave by it.
-    gateways: Vec<Gateway>,
-}
-
-impl Network {
-    /// Reads the facts around a link from the kernel.
-    #[must_use]
-    pub fn of(link: &str) -> Self {
-        Self { link: link.to_owned(), shape: egress::kind_and_mtu(link), gateways: gateways(link) }
-    }
-
-    fn fingerprint(&self, salt: &str) -> Fingerprint {
-        let hash = |parts: &[String]| {
-            let digest = Sha256::digest(format!("{salt}\0{}", parts.join("\0")));
-            format!("{:032x}", digest.first_chunk().copied().map_or(0, u128::from_be_bytes))
-        };
-        let addresses: Vec<String> =
-            self.gateways.iter().map(|gateway| format!("{} {}", gateway.link, gateway.address)).collect();
-        let cards: Vec<String> = self.gateways.iter().filter_map(|gateway| gateway.hardware.clone()).collect();
-        Fingerprint {
-            link: hash(&["link".to_owned(), self.link.clone()]),
-            shape: hash(&["shape".to_owned(), format!("{:?}", self.shape)]),
-            gateways: hash(&addresses),
-            hardware: (!cards.is_empty()).then(|| hash(&cards)),
-        }
-    }
-}
-
-/// A network, as salted hashes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Fingerprint {
-    link: String,
-    /// The link's kind and MTU: with another MTU it is another path.
-    shape: String,
-    gateways: String,
-    /// `None` as long as the kernel does not know the routers' MAC addresses.
-    hardware: Option<String>,
-}
-
-impl Fingerprint {
-    /// Whether both are the same network. The router's MAC address decides, or its IP address if
-    /// the MAC address is unknown.
-    fn is_of(&self, other: &Self) -> bool {
-        let same_router = match (&self.hardware, &other.hardware) {
-            (Some(one), Some(other)) => one == other,
-            _ => self.gateways == other.gateways,
-        };
-        self.is_link_of(other) && self.shape == other.shape && same_router
-    }
-
-    /// Whether both have a link of the same name.
-    fn is_link_of(&self, other: &Self) -> bool {
-        self.link == other.link
-    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used)]
 use airpods_dbus::LinkKind;
 
+use super::network::Gateway;
 use super::*;
 use crate::cure::tests::{path, place, report};
-use crate::kernel::Gateway;
 use crate::measure::report::{Confidence, Direction, LimitedBy, PathReport};
 
 /// `wg0` with an MTU of 1420, beside this router.
@@ -184,5 +184,52 @@ fn durations_are_shown_in_words() {
         [(5, "just now"), (60, "1 minute ago"), (7_200, "2 hours ago"), (90_000, "1 day ago"), (260_000, "3 days ago")]
     {
         assert_eq!(ago(Duration::from_secs(seconds)), expected);
+    }
+}
+
+/// `wg0` without any router.
+fn wg0() -> Network {
+    Network { link: "wg0".to_owned(), shape: None, gateways: Vec::new() }
+}
+
+fn minute(minutes: u64) -> SystemTime {
+    at(minutes * 60)
+}
+
+fn known(from_network: bool) -> Known {
+    let (link, verdict, remedy, age) = ("wg0".to_owned(), Code::Fine, Remedy::Nothing, Duration::ZERO);
+    Known { link, verdict, remedy, from_network, age }
+}
+
+#[test]
+fn after_an_attempt_that_showed_nothing_starts_wait_longer_and_longer() {
+    let mut memory = Memory::default();
+    let may = |memory: &Memory, minutes| memory.may_measure(&wg0(), None, SeenFrom::Host, minute(minutes));
+    assert!(may(&memory, 0), "nothing was tried");
+    memory.note(&wg0(), false, false, minute(0));
+    assert!(!may(&memory, 9) && may(&memory, 10));
+    memory.note(&wg0(), false, false, minute(10));
+    assert!(!may(&memory, 69) && may(&memory, 70));
+    memory.note(&wg0(), true, false, minute(70));
+    assert!(!may(&memory, 79) && may(&memory, 80), "a result ends the series");
+    let elsewhere = Network { link: "wg1".to_owned(), ..wg0() };
+    assert!(memory.may_measure(&elsewhere, None, SeenFrom::Host, minute(70)));
+}
+
+#[test]
+fn a_network_that_cannot_be_entered_is_tried_once_a_day() {
+    use SeenFrom::{Host, Network, RunningNetwork};
+    let mut memory = Memory::default();
+    let may = |memory: &Memory, inside, from, minutes| {
+        memory.may_measure(&wg0(), Some(&known(inside)), from, minute(minutes))
+    };
+    assert!(may(&memory, false, Network, 0) && !may(&memory, false, Host, 0));
+    assert!(!may(&memory, true, RunningNetwork, 0), "it was measured from there");
+    memory.note(&wg0(), true, false, minute(0));
+    assert!(may(&memory, false, RunningNetwork, 0), "nothing ran there before");
+    assert!(!may(&memory, false, Network, 9) && may(&memory, false, Network, 10));
+    memory.note(&wg0(), true, true, minute(10));
+    for from in [Network, RunningNetwork] {
+        assert!(!may(&memory, false, from, 100) && may(&memory, false, from, 1500));
     }
 }
