@@ -1,16 +1,16 @@
 //! Whether the configured network, names and ports are available, and which program listens on the
-//! ports.
+//! ports. Also programs of the host that services contact, but that listen on the loopback only.
 
 use std::fs;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{Code, Finding, HostOnly, loopback};
-use crate::config::{Config, NetworkMode};
+use super::{Code, Finding};
+use crate::config::{Config, HostGateway, NetworkMode, Service};
 use crate::egress::Route;
 use crate::kernel;
-use crate::plan::{Conflict, Kind, another};
+use crate::plan::{self, Conflict, Kind, another};
 use crate::port::{HostPort, Protocol};
 
 /// A file of `secret_env` whose value cannot be used.
@@ -83,7 +83,7 @@ pub(super) fn judge(network: &Network) -> Vec<Finding> {
     let mut findings: Vec<Finding> = network.conflict.iter().map(conflict).collect();
     findings.extend(clash(network));
     findings.extend(network.taken.iter().map(taken));
-    findings.extend(network.host_only.iter().map(loopback::judge));
+    findings.extend(network.host_only.iter().map(judge_host_only));
     findings.extend(network.pods.iter().map(|(pod, why)| {
         let cause = format!("podman starts nothing in the pod `{pod}`: {why}");
         Finding::broken(Code::StateImproper, cause, "airpods start --yes")
@@ -266,33 +266,90 @@ fn own_process(inodes: &[u64]) -> Option<(u32, String)> {
     Some((pid, name.trim().to_owned()))
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+/// The port of Ollama, which listens on 127.0.0.1 by default. Its listening address is set in its
+/// systemd unit.
+const OLLAMA: u16 = 11434;
 
-    use std::net::TcpListener;
+/// A variable that points to a port of the host on which programs listen on the loopback only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostOnly {
+    /// The key of the variable, such as `services.open-webui.env.OLLAMA_BASE_URL`.
+    pub key: String,
+    /// The port.
+    pub port: u16,
+}
 
-    use super::*;
+/// Judges one variable that points to a program of the host.
+fn judge_host_only(found: &HostOnly) -> Finding {
+    let HostOnly { key, port } = found;
+    let cause = format!(
+        "`{key}` leads to port {port} of this host, where a program listens on 127.0.0.1 only: no container reaches it"
+    );
+    let cure =
+        if *port == OLLAMA { "sudo systemctl edit ollama".to_owned() } else { format!("sudo ss -ltnp sport = {port}") };
+    Finding::broken(Code::HostLoopback, cause, cure)
+}
 
-    #[test]
-    fn a_process_of_this_user_is_named_and_a_free_port_has_none() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let PortOwner::Process { pid, name } = port_owner(HostPort::tcp(port)) else {
-            panic!("nobody has port {port}")
-        };
-        assert_eq!(pid, std::process::id());
-        assert!(!name.is_empty());
-        drop(listener);
-        assert_eq!(port_owner(HostPort::tcp(port)), PortOwner::OtherUser);
+/// Names by which podman and Docker let a container reach its host.
+const HOST_NAMES: [&str; 2] = ["host.containers.internal", "host.docker.internal"];
+
+pub(super) fn read_host_only(config: &Config) -> Vec<HostOnly> {
+    let tables =
+        ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(|table| fs::read_to_string(table).unwrap_or_default());
+    asked_of_host(config).into_iter().filter(|one| is_for_the_host_alone(&tables, one.port)).collect()
+}
+
+/// The variables with the URL of a program on the host.
+fn asked_of_host(config: &Config) -> Vec<HostOnly> {
+    let gateway = match &config.runtime.host_gateway {
+        HostGateway::Auto => None,
+        HostGateway::Name(name) => Some(name.to_string()),
+        HostGateway::Address(address) => Some(address.to_string()),
+    };
+    let is_host = |service: &Service, host: &str| {
+        let added = service.extra_hosts.iter().filter_map(|host| host.strip_suffix(":host-gateway"));
+        HOST_NAMES.contains(&host) || gateway.as_deref() == Some(host) || added.into_iter().any(|name| name == host)
+    };
+    let mut found = Vec::new();
+    for (name, service) in config.enabled().filter(|(_, service)| service.network_mode == NetworkMode::Pod) {
+        for (variable, value) in &service.env {
+            let port = plan::urls(value).filter_map(endpoint).find(|(host, _)| is_host(service, host));
+            found.extend(port.map(|(_, port)| HostOnly { key: format!("services.{name}.env.{variable}"), port }));
+        }
     }
+    found
+}
 
-    #[test]
-    fn only_listening_sockets_of_the_port_count() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n   \
-                 0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4711 1 0\n   \
-                 1: 0100007F:1F90 0100007F:9000 01 00000000:00000000 00:00000000 00000000  1000        0 4712 1 0\n   \
-                 2: 0100007F:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4713 1 0\n";
-        assert_eq!(listeners(table, 8080), [4711]);
+/// The host and the port of a URL.
+fn endpoint<'a>((scheme, authority): (&str, &'a str)) -> Option<(&'a str, u16)> {
+    match authority.rsplit_once(':') {
+        Some((host, port)) => Some((host, port.parse().ok()?)),
+        None => Some((authority, if scheme == "https" { 443 } else { 80 })),
     }
 }
+
+/// Whether programs listen on a port, and all of them on the loopback, by `/proc/net/tcp`
+/// (proc(5)).
+fn is_for_the_host_alone(tables: &[String], port: u16) -> bool {
+    let listens = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let (address, local) = fields.get(1)?.rsplit_once(':')?;
+        let here = *fields.get(3)? == "0A" && u16::from_str_radix(local, 16) == Ok(port);
+        here.then(|| is_loopback(address))
+    };
+    let mut sockets = tables.iter().flat_map(|table| table.lines()).filter_map(listens).peekable();
+    sockets.peek().is_some() && sockets.all(|loopback| loopback)
+}
+
+/// Whether an address of `/proc/net/tcp` is a loopback address. Each group of four bytes is in the
+/// machine's byte order.
+fn is_loopback(address: &str) -> bool {
+    let is_mapped = address.len() == 32 && address.starts_with("0000000000000000FFFF0000");
+    match address.len() {
+        8 => address.ends_with("7F"),
+        _ => address == "00000000000000000000000001000000" || (is_mapped && address.ends_with("7F")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::names::{self, RunningContainer};
 use super::{
     Engine, Facts, Finding, HelperNeed, Names, Needs, Network, Path, Pids, Service, UnusableSecret, engine, gpu,
-    helper, loopback, network, path, programs, rootless, services, settings,
+    helper, network, path, programs, rootless, services, settings,
 };
 use crate::config::{self, Config, MssClamp, NetworkMode, PodmanUrl, RestartPolicy, ServiceName};
 use crate::egress;
@@ -216,7 +216,7 @@ async fn read_state(podman: &Rest, config: &Config, dns_servers: Vec<IpAddr>) ->
         network.privileged = network::privileged_ports(config);
     }
     network.secrets = unusable_secrets(config);
-    network.host_only = loopback::read(config);
+    network.host_only = network::read_host_only(config);
     let there = observed.networks.iter().find(|network| network.name == desired.network.name);
     let survey = egress::survey(podman, there, &config.runtime);
     let (services, all_running): (Vec<Service>, Vec<Option<RunningContainer>>) = services.await.into_iter().unzip();
