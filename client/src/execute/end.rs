@@ -206,9 +206,9 @@ mod tests {
             let podman = running().await;
             let ended = end(&podman, &stages(), 1, |_| {}, after_polls(polls), pending()).await;
             assert_eq!(ended.done.len() + ended.left.len(), 4, "after {polls} polls");
-            let world = podman.world();
+            let objects = podman.objects();
             for service in ["model", "web"] {
-                let state = world.containers.get(&format!("{service}-0")).map(|(_, state)| *state);
+                let state = objects.containers.get(&format!("{service}-0")).map(|(_, state)| *state);
                 let expected = match (ended.done.contains(&stop(service)), ended.done.contains(&remove(service))) {
                     (_, true) => None,
                     (true, false) => Some(ContainerState::Exited(0)),

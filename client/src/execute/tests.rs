@@ -12,7 +12,7 @@ mod undoing;
 use super::*;
 use crate::plan::tests::{NEW, PACE, THREE, plan, podman};
 use crate::plan::{Action, Plan, Step};
-use crate::podman::{Call, ContainerDetail, ContainerState, HostFacts, Simulated, World};
+use crate::podman::{Call, ContainerDetail, ContainerState, HostFacts, Objects, Simulated};
 
 async fn prepared(podman: &Simulated, toml: &str) -> Plan {
     let mut plan = plan(podman, toml, &[]).await.unwrap();
@@ -54,26 +54,26 @@ async fn a_failure_at_any_step_leaves_podman_unchanged() {
     let toml = toml.replace("lab/paint:1", "lab/paint:2");
     let fresh = || {
         let podman = podman(NEW);
-        let mut world = podman.world();
-        world.registry.insert("docker.io/lab/paint:2".into());
-        Simulated::new(NEW, world)
+        let mut objects = podman.objects();
+        objects.registry.insert("docker.io/lab/paint:2".into());
+        Simulated::new(NEW, objects)
     };
     let steps = prepared(&fresh(), &toml).await.steps;
     let calls: Vec<Call> = steps.iter().filter_map(|step| call(&step.action)).collect();
     assert_eq!(calls.len(), 10);
     for failing in calls {
         let podman = fresh();
-        let mut before = podman.world();
+        let mut before = podman.objects();
         podman.fail_at(failing.clone());
         let plan = prepared(&podman, &toml).await;
         let aborted = run_plan(&podman, &plan).await.unwrap_err();
         assert_eq!(aborted.left, Vec::<String>::new(), "{failing:?}");
         // The undo keeps images, and names them.
-        let images = podman.world().images;
+        let images = podman.objects().images;
         let pulled: BTreeSet<String> = images.difference(&before.images).cloned().collect();
         assert_eq!(aborted.pulled.into_iter().collect::<BTreeSet<_>>(), pulled, "{failing:?}");
         before.images = images;
-        assert_eq!(podman.world(), before, "{failing:?}");
+        assert_eq!(podman.objects(), before, "{failing:?}");
     }
 }
 
@@ -81,14 +81,14 @@ async fn a_failure_at_any_step_leaves_podman_unchanged() {
 async fn an_interrupt_at_any_time_leaves_podman_unchanged() {
     for polls in 1..60 {
         let podman = podman(NEW);
-        let before = podman.world();
+        let before = podman.objects();
         let plan = prepared(&podman, THREE).await;
         match execute(&podman, &plan, &PACE, &Silent, after_polls(polls)).await {
             Err(aborted) => {
                 assert!(matches!(aborted.cause, StepError::Interrupted));
-                assert_eq!(podman.world(), before, "after {polls} polls");
+                assert_eq!(podman.objects(), before, "after {polls} polls");
             }
-            Ok(_) => assert_eq!(podman.world().containers.len(), 3),
+            Ok(_) => assert_eq!(podman.objects().containers.len(), 3),
         }
     }
 }
@@ -108,7 +108,7 @@ async fn changes_that_cannot_be_undone_are_named() {
 #[tokio::test]
 async fn no_more_images_are_pulled_at_once_than_allowed() {
     let registry = ["model", "web", "paint"].map(|name| format!("docker.io/lab/{name}:1"));
-    let podman = Simulated::new(NEW, World { registry: registry.into(), ..World::default() });
+    let podman = Simulated::new(NEW, Objects { registry: registry.into(), ..Objects::default() });
     let plan = prepared(&podman, THREE).await;
     run_plan(&podman, &plan).await.unwrap();
     assert_eq!(podman.most_pulls_at_once(), 2);
@@ -128,11 +128,11 @@ async fn an_image_that_does_not_come_is_named_with_its_place() {
 async fn a_setting_that_podman_does_not_honour_is_an_error_with_both_values() {
     let mut podman = podman(NEW);
     podman.distort = Some(|detail: &mut ContainerDetail| detail.pids_limit = 1);
-    let before = podman.world();
+    let before = podman.objects();
     let plan = prepared(&podman, THREE).await;
     let aborted = run_plan(&podman, &plan).await.unwrap_err();
     assert!(aborted.to_string().contains(".pids_limit`: `2048` was asked for and podman has `1`"), "{aborted}");
-    assert_eq!(podman.world(), before);
+    assert_eq!(podman.objects(), before);
 }
 
 #[tokio::test]
@@ -178,9 +178,9 @@ async fn restarting(podman: &Simulated, toml: &str) -> Plan {
 async fn a_restart_stops_and_starts_and_makes_nothing() {
     let podman = podman(NEW);
     run_plan(&podman, &prepared(&podman, THREE).await).await.unwrap();
-    let (before, calls) = (podman.world(), podman.calls().len());
+    let (before, calls) = (podman.objects(), podman.calls().len());
     run_plan(&podman, &restarting(&podman, THREE).await).await.unwrap();
-    assert_eq!(podman.world(), before);
+    assert_eq!(podman.objects(), before);
     let made: Vec<Call> = podman.calls().split_off(calls);
     let services = ["model-0", "web-0", "paint-0"];
     assert!(services.iter().all(|name| made.contains(&Call::StopContainer((*name).into()))), "{made:?}");
@@ -192,7 +192,7 @@ async fn a_restart_stops_and_starts_and_makes_nothing() {
 async fn an_interrupted_restart_leaves_everything_running() {
     let podman = podman(NEW);
     run_plan(&podman, &prepared(&podman, THREE).await).await.unwrap();
-    let before = podman.world();
+    let before = podman.objects();
     let mut cut_short = 0;
     for polls in 1..40 {
         let plan = restarting(&podman, THREE).await;
@@ -203,7 +203,7 @@ async fn an_interrupted_restart_leaves_everything_running() {
             if left == 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         });
         cut_short += usize::from(execute(&podman, &plan, &PACE, &Silent, interrupt).await.is_err());
-        assert_eq!(podman.world(), before, "after {polls} polls");
+        assert_eq!(podman.objects(), before, "after {polls} polls");
     }
     assert!(cut_short > 0);
 }
@@ -216,8 +216,8 @@ async fn a_service_that_does_not_start_again_is_named_and_the_others_run() {
     let aborted = run_plan(&podman, &restarting(&podman, THREE).await).await.unwrap_err();
     assert_eq!(aborted.left.len(), 1, "{aborted:?}");
     assert!(aborted.left[0].starts_with("the container `web-0` was stopped and does not start again: "), "{aborted:?}");
-    let world = podman.world();
-    assert!(["model-0", "paint-0"].iter().all(|name| world.containers[*name].1 == ContainerState::Running));
+    let objects = podman.objects();
+    assert!(["model-0", "paint-0"].iter().all(|name| objects.containers[*name].1 == ContainerState::Running));
 }
 
 #[test]
@@ -294,8 +294,8 @@ async fn a_second_interrupt_ends_everything_and_names_all_that_is_left() {
         let (interrupt, again) = (after_polls(first + 1), after_polls(second + 1));
         let ended = execute_until(&podman, &plan, &PACE, &Silent, &Open, interrupt, again).await;
         let Err(aborted) = ended else { continue };
-        let (world, left) = (podman.world(), aborted.left.join("\n"));
-        let there = world.containers.keys().chain(world.networks.keys()).chain(&world.volumes);
+        let (objects, left) = (podman.objects(), aborted.left.join("\n"));
+        let there = objects.containers.keys().chain(objects.networks.keys()).chain(&objects.volumes);
         for name in there {
             assert!(left.contains(&format!("`{name}`")), "after {first} and {second} polls `{name}` is left: {left}");
             cut_short += 1;

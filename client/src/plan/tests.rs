@@ -12,7 +12,7 @@ mod spellings;
 use super::*;
 use crate::config::{Config, Source};
 use crate::execute::{Pace, Silent, execute};
-use crate::podman::{Call, ContainerState, SecretSource, Simulated, Version, World};
+use crate::podman::{Call, ContainerState, Objects, SecretSource, Simulated, Version};
 use crate::secret::{Secret, SecretValues};
 
 pub(crate) const OLD: Version = Version { major: 4, minor: 3 };
@@ -56,7 +56,7 @@ pub(crate) fn desired(toml: &str, services: &[&str], version: Version) -> Desire
 /// A simulated podman that has every image.
 pub(crate) fn podman(version: Version) -> Simulated {
     let images = ["model", "web", "paint"].map(|name| format!("docker.io/lab/{name}:1"));
-    Simulated::new(version, World { images: images.into(), ..World::default() })
+    Simulated::new(version, Objects { images: images.into(), ..Objects::default() })
 }
 
 pub(crate) const PACE: Pace = Pace {
@@ -142,7 +142,7 @@ async fn one_changed_setting_recreates_one_container() {
     start(&podman, THREE, &[]).await;
     let changed = THREE.replace("[services.web]", "[services.web]\npids_limit = 9");
     start(&podman, &changed, &[]).await;
-    let (spec, state) = podman.world().containers["web-0"].clone();
+    let (spec, state) = podman.objects().containers["web-0"].clone();
     assert_eq!((spec.limits.pids, state), (9, ContainerState::Running));
     let removed = podman.calls().into_iter().filter(|call| matches!(call, Call::RemoveContainer(_)));
     assert_eq!(removed.collect::<Vec<_>>(), [Call::RemoveContainer("web-0-former".into())]);
@@ -164,11 +164,11 @@ async fn a_pod_is_recreated_together_with_its_containers() {
     let podded = podded.replace("[services.web]", "[services.web]\npod = \"both\"");
     let podman = podman(NEW);
     start(&podman, &podded, &[]).await;
-    assert_eq!(podman.world().pods["both"].endpoint.ports.len(), 2);
+    assert_eq!(podman.objects().pods["both"].endpoint.ports.len(), 2);
     start(&podman, &podded.replace("7001", "7009"), &["model"]).await;
-    let world = podman.world();
-    assert_eq!(world.pods["both"].endpoint.ports[0].host, HostPort::tcp(7009));
-    assert_eq!(world.containers["web-0"].1, ContainerState::Running, "its neighbour did not come back");
+    let objects = podman.objects();
+    assert_eq!(objects.pods["both"].endpoint.ports[0].host, HostPort::tcp(7009));
+    assert_eq!(objects.containers["web-0"].1, ContainerState::Running, "its neighbour did not come back");
 }
 
 #[tokio::test]
@@ -176,9 +176,9 @@ async fn an_empty_pod_is_removed() {
     let podman = podman(NEW);
     start(&podman, &THREE.replace("[services.web]", "[services.web]\npod = \"alone\""), &[]).await;
     start(&podman, THREE, &[]).await;
-    let world = podman.world();
-    assert!(world.pods.is_empty());
-    assert_eq!(world.containers["web-0"].1, ContainerState::Running);
+    let objects = podman.objects();
+    assert!(objects.pods.is_empty());
+    assert_eq!(objects.containers["web-0"].1, ContainerState::Running);
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn fixed_addresses_are_in_every_hosts_file_and_independent_of_the_started_
     let toml = format!("runtime.network.dns_servers = [\"192.0.2.53\"]\n{THREE}");
     let podman = podman(OLD);
     start(&podman, &toml, &["web"]).await;
-    let alone = podman.world().containers["web-0"].0.clone();
+    let alone = podman.objects().containers["web-0"].0.clone();
     let crate::podman::Networking::Own(endpoint) = &alone.networking else { panic!("{alone:?}") };
     let fixed = endpoint.fixed.clone().unwrap();
     assert_eq!(fixed.address.to_string(), "10.89.0.253");
@@ -222,7 +222,7 @@ async fn fixed_addresses_are_in_every_hosts_file_and_independent_of_the_started_
         ["model=10.89.0.254", "llm=10.89.0.254", "model-0=10.89.0.254", "web=10.89.0.253", "web-0=10.89.0.253"]
     );
     start(&podman, &toml, &[]).await;
-    assert_eq!(podman.world().containers["web-0"].0, alone);
+    assert_eq!(podman.objects().containers["web-0"].0, alone);
 }
 
 #[tokio::test]
@@ -245,9 +245,9 @@ async fn a_network_with_other_settings_is_a_conflict_that_names_each() {
 async fn a_foreign_object_under_our_name_is_a_conflict() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
-    let mut world = podman.world();
-    world.containers.get_mut("web-0").unwrap().0.labels.clear();
-    let conflict = plan(&Simulated::new(NEW, world), THREE, &["web"]).await.unwrap_err();
+    let mut objects = podman.objects();
+    objects.containers.get_mut("web-0").unwrap().0.labels.clear();
+    let conflict = plan(&Simulated::new(NEW, objects), THREE, &["web"]).await.unwrap_err();
     let name = "web-0".to_owned();
     assert_eq!(conflict, Conflict::NotOurs { place: "services.web.container".into(), kind: Kind::Container, name });
 }
@@ -284,12 +284,12 @@ async fn an_additional_port_of_a_recreated_pod_must_be_free() {
 async fn a_network_that_a_foreign_container_uses_is_not_recreated() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
-    let mut world = podman.world();
-    let mut strangers = world.containers["web-0"].clone();
+    let mut objects = podman.objects();
+    let mut strangers = objects.containers["web-0"].clone();
     strangers.0.name = "strangers".into();
     strangers.0.labels.clear();
-    world.containers.insert("strangers".into(), strangers);
-    let podman = Simulated::new(NEW, world);
+    objects.containers.insert("strangers".into(), strangers);
+    let podman = Simulated::new(NEW, objects);
     let desired = desired(&format!("runtime.network.internal = true\n{THREE}"), &[], NEW);
     let conflict = decide(&desired, &observed(&podman, &desired).await, NetworkReset::Proposed).unwrap_err();
     assert_eq!(
@@ -349,7 +349,8 @@ fn a_secret_is_in_no_plan_until_it_is_given() {
 
 #[tokio::test]
 async fn every_image_is_pulled_before_anything_is_made() {
-    let podman = Simulated::new(NEW, World { images: ["docker.io/lab/web:1".to_owned()].into(), ..World::default() });
+    let podman =
+        Simulated::new(NEW, Objects { images: ["docker.io/lab/web:1".to_owned()].into(), ..Objects::default() });
     let toml =
         THREE.replace("network_aliases = [\"web\"]", "volumes.kept = \"kept:/kept\"\nvolumes.host = \"/srv/x:/host\"");
     let job = "[services.job]\nimage = \"docker.io/lab/job:1\"\npod = \"p\"\n";

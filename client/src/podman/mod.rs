@@ -38,7 +38,7 @@ pub use pod::{Pod, PodSpec};
 pub use rest::Rest;
 pub use rest::manifest::Blobs;
 #[cfg(any(test, feature = "doubles"))]
-pub use simulated::{Call, ReadCall, Simulated, World};
+pub use simulated::{Call, Objects, ReadCall, Simulated};
 pub use storage::{DiskUsage, PullProgress, SecretSource};
 
 /// The result of a call.

@@ -273,9 +273,9 @@ mod tests {
     async fn the_log_of_a_foreign_container_is_not_shown_as_the_services() {
         let before = podman(NEW);
         start(&before, THREE, &["web"]).await;
-        let mut world = before.world();
-        world.containers.get_mut("web-0").unwrap().0.labels.clear();
-        let mut podman = Simulated::new(NEW, world);
+        let mut objects = before.objects();
+        objects.containers.get_mut("web-0").unwrap().0.labels.clear();
+        let mut podman = Simulated::new(NEW, objects);
         podman.log = vec!["secret".into()];
         assert_eq!(lines_of(&podman, web(false)).await.unwrap(), Vec::<String>::new());
         let failure = lines_of(&podman, web(true)).await.unwrap_err();

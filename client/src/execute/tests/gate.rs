@@ -13,7 +13,7 @@ struct Watched<'a> {
     /// Completing it ends the wait in `is_needed`.
     answer: Option<Rc<tokio::sync::Notify>>,
     asked: Cell<u32>,
-    seen: RefCell<Vec<World>>,
+    seen: RefCell<Vec<Objects>>,
 }
 
 impl<'a> Watched<'a> {
@@ -25,7 +25,7 @@ impl<'a> Watched<'a> {
 impl Gate for Watched<'_> {
     async fn is_needed(&self) -> bool {
         self.asked.set(self.asked.get() + 1);
-        self.seen.borrow_mut().push(self.podman.world());
+        self.seen.borrow_mut().push(self.podman.objects());
         if let Some(answer) = &self.answer {
             answer.notified().await;
         }
@@ -49,8 +49,8 @@ async fn run_gated(podman: &Simulated, gate: &impl Gate, polls: Option<u32>) -> 
     }
 }
 
-fn running(world: &World) -> usize {
-    world.containers.values().filter(|(_, state)| *state == ContainerState::Running).count()
+fn running(objects: &Objects) -> usize {
+    objects.containers.values().filter(|(_, state)| *state == ContainerState::Running).count()
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn the_gate_is_asked_once_when_a_container_is_made_and_none_runs() {
     let podman = podman(NEW);
     let gate = Watched::new(&podman);
     run_gated(&podman, &gate, None).await.unwrap();
-    assert_eq!((gate.asked.get(), running(&podman.world())), (1, 3));
+    assert_eq!((gate.asked.get(), running(&podman.objects())), (1, 3));
     let seen = gate.seen.borrow();
     assert!(!seen[0].containers.is_empty() && running(&seen[0]) == 0, "{:?}", seen[0]);
 }
@@ -84,7 +84,7 @@ async fn everything_that_comes_before_a_start_goes_on_while_the_gate_waits() {
     // This would hang if the third container waited for the gate.
     let ran = execute_until(&podman, &plan, &PACE, &progress, &gate, pending(), pending());
     tokio::time::timeout(Duration::from_secs(60), ran).await.unwrap().unwrap();
-    assert_eq!(running(&podman.world()), 3);
+    assert_eq!(running(&podman.objects()), 3);
 }
 
 #[tokio::test]
@@ -118,13 +118,13 @@ async fn an_interrupt_while_the_gate_waits_or_asks_leaves_podman_as_it_was() {
     for refuses in [true, false] {
         for polls in 1..40 {
             let podman = podman(NEW);
-            let before = podman.world();
+            let before = podman.objects();
             // Either `is_needed` never completes, or the question is never answered.
             let answer = (!refuses).then(Rc::default);
             let gate = Watched { refuses, answer, ..Watched::new(&podman) };
             let aborted = run_gated(&podman, &gate, Some(polls)).await.unwrap_err();
             assert!(matches!(aborted.cause, StepError::Interrupted), "{aborted:?}");
-            assert_eq!((podman.world(), aborted.left), (before, Vec::new()), "after {polls} polls");
+            assert_eq!((podman.objects(), aborted.left), (before, Vec::new()), "after {polls} polls");
             let starts = podman.calls().into_iter().filter(|call| matches!(call, Call::StartContainer(_))).count();
             assert_eq!(starts, 0, "after {polls} polls");
             assert!(gate.asked.get() <= 1, "after {polls} polls");

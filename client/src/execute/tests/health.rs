@@ -17,7 +17,7 @@ async fn a_service_that_does_not_answer_in_time_is_late_and_left_running() {
     let outcome = execute(&podman, &plan, &SHORT_PACE, &Silent, pending()).await.unwrap();
     assert_eq!(outcome.late.len(), 1);
     assert_eq!((outcome.late[0].service.as_str(), outcome.late[0].asked.as_str()), ("web", "at http://127.0.0.1:9/"));
-    assert_eq!(podman.world().containers.len(), 3);
+    assert_eq!(podman.objects().containers.len(), 3);
 }
 
 #[tokio::test]

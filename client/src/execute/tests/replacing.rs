@@ -29,7 +29,7 @@ pub(super) async fn proposed(podman: &Simulated, toml: &str) -> Plan {
 /// Asserts that everything from before exists in its former state or is named, and that nothing
 /// else exists.
 #[track_caller]
-pub(super) fn is_as_before_or_named(before: &World, after: &World, left: &[String]) {
+pub(super) fn is_as_before_or_named(before: &Objects, after: &Objects, left: &[String]) {
     let named = |name: &str| left.iter().any(|left| left.contains(&format!("`{name}`")));
     let changed = |name: &String, (spec, state): &(crate::podman::ContainerSpec, ContainerState)| {
         after.containers.get(name).is_none_or(|(other, now)| (other, now) != (spec, state))
@@ -56,15 +56,15 @@ async fn an_interrupt_at_any_time_restores_the_containers_to_be_recreated() {
         let (mut restored, mut finished) = (0, 0);
         for polls in 1..40 {
             let podman = running(THREE).await;
-            let before = podman.world();
+            let before = podman.objects();
             let plan = prepared(&podman, &changed(THREE)).await;
             match execute(&podman, &plan, &pace, &Silent, after_polls(polls)).await {
                 Err(aborted) => {
-                    assert_eq!((aborted.left, podman.world()), (Vec::new(), before), "after {polls} polls");
+                    assert_eq!((aborted.left, podman.objects()), (Vec::new(), before), "after {polls} polls");
                     restored += 1;
                 }
                 Ok(outcome) => {
-                    let names: Vec<String> = podman.world().containers.into_keys().collect();
+                    let names: Vec<String> = podman.objects().containers.into_keys().collect();
                     assert_eq!(names, ["model-0", "paint-0", "web-0"], "after {polls} polls");
                     assert_eq!(outcome.warnings, Vec::<String>::new());
                     finished += 1;
@@ -85,11 +85,11 @@ async fn a_failure_at_any_step_restores_the_containers_to_be_recreated() {
     ];
     for call in failing {
         let podman = running(THREE).await;
-        let before = podman.world();
+        let before = podman.objects();
         podman.fail_at(call.clone());
         let plan = prepared(&podman, &changed(THREE)).await;
         let aborted = run_plan(&podman, &plan).await.unwrap_err();
-        assert_eq!((aborted.left, podman.world()), (Vec::new(), before), "{call:?}");
+        assert_eq!((aborted.left, podman.objects()), (Vec::new(), before), "{call:?}");
     }
 }
 
@@ -98,12 +98,12 @@ async fn a_former_container_that_does_not_come_back_is_named() {
     // The former container and its replacement are both started as `web-0`, so podman starts
     // neither.
     let podman = running(THREE).await;
-    let before = podman.world();
+    let before = podman.objects();
     podman.fail_at(Call::StartContainer("web-0".into()));
     let plan = prepared(&podman, &changed(THREE)).await;
     let aborted = run_plan(&podman, &plan).await.unwrap_err();
-    assert_ne!(podman.world(), before);
-    is_as_before_or_named(&before, &podman.world(), &aborted.left);
+    assert_ne!(podman.objects(), before);
+    is_as_before_or_named(&before, &podman.objects(), &aborted.left);
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn a_former_container_that_stays_is_reported_and_the_start_succeeds() {
     let plan = prepared(&podman, &changed(THREE)).await;
     let outcome = run_plan(&podman, &plan).await.unwrap();
     assert!(outcome.warnings[0].contains("`web-0-former` was not removed"), "{outcome:?}");
-    assert_eq!(podman.world().containers["web-0"].1, ContainerState::Running);
+    assert_eq!(podman.objects().containers["web-0"].1, ContainerState::Running);
 }
 
 #[tokio::test]
@@ -126,10 +126,10 @@ async fn an_interrupt_while_recreating_a_network_or_pod_names_what_is_gone() {
         let mut gone = 0;
         for polls in 1..60 {
             let podman = running(first).await;
-            let before = podman.world();
+            let before = podman.objects();
             let plan = proposed(&podman, second).await;
             if let Err(aborted) = execute(&podman, &plan, &PACE, &Silent, after_polls(polls)).await {
-                is_as_before_or_named(&before, &podman.world(), &aborted.left);
+                is_as_before_or_named(&before, &podman.objects(), &aborted.left);
                 gone += usize::from(!aborted.left.is_empty());
             }
         }
@@ -141,9 +141,9 @@ async fn an_interrupt_while_recreating_a_network_or_pod_names_what_is_gone() {
 async fn a_pod_that_podman_does_not_remove_runs_again() {
     let podded = THREE.replace("[services.web]", "[services.web]\npod = \"alone\"");
     let podman = running(&podded).await;
-    let before = podman.world();
+    let before = podman.objects();
     podman.fail_at(Call::RemovePod("alone".into()));
     let plan = prepared(&podman, &podded.replace("7002", "7009")).await;
     let aborted = run_plan(&podman, &plan).await.unwrap_err();
-    assert_eq!((aborted.left, podman.world()), (Vec::new(), before));
+    assert_eq!((aborted.left, podman.objects()), (Vec::new(), before));
 }

@@ -11,7 +11,7 @@ fn podded() -> String {
 /// Runs the plan once for each call that it makes, and loses the answer to that call.
 async fn with_lost_answers(
     fresh: impl AsyncFn() -> (Simulated, Plan),
-    check: impl Fn(&Call, &World, &World, &[String]),
+    check: impl Fn(&Call, &Objects, &Objects, &[String]),
 ) {
     let (podman, plan) = fresh().await;
     let made = podman.calls().len();
@@ -20,10 +20,10 @@ async fn with_lost_answers(
     assert!(calls.len() > 5, "{calls:?}");
     for call in calls.into_iter().filter(|call| !matches!(call, Call::Pull(_))) {
         let (podman, plan) = fresh().await;
-        let before = podman.world();
+        let before = podman.objects();
         podman.lose_answer_to(call.clone());
         match run_plan(&podman, &plan).await {
-            Err(aborted) => check(&call, &before, &podman.world(), &aborted.left),
+            Err(aborted) => check(&call, &before, &podman.objects(), &aborted.left),
             // Set-aside containers are removed at the very end, so a lost answer there is only a
             // warning.
             Ok(outcome) => assert!(!outcome.warnings.is_empty(), "{call:?}"),
@@ -92,11 +92,11 @@ async fn a_temporarily_refused_undo_is_retried() {
         Call::RemoveVolume("weights".into()),
     ] {
         let podman = podman(NEW);
-        let before = podman.world();
+        let before = podman.objects();
         podman.fail_at(Call::StartContainer("web-0".into()));
         podman.fail_once(refused.clone());
         let aborted = run_plan(&podman, &prepared(&podman, THREE).await).await.unwrap_err();
-        assert_eq!((podman.world(), aborted.left), (before, Vec::new()), "{refused:?}");
+        assert_eq!((podman.objects(), aborted.left), (before, Vec::new()), "{refused:?}");
     }
 }
 
@@ -105,12 +105,12 @@ async fn a_container_that_was_set_aside_comes_back_though_podman_refuses_that_at
     for refused in [Call::RenameContainer("web-0-former".into(), "web-0".into()), Call::RemoveContainer("web-0".into())]
     {
         let podman = running(THREE).await;
-        let before = podman.world();
+        let before = podman.objects();
         podman.fail_at(Call::CreateContainer("model-0".into()));
         podman.fail_once(refused.clone());
         let plan = prepared(&podman, &changed(THREE)).await;
         let aborted = run_plan(&podman, &plan).await.unwrap_err();
-        assert_eq!((podman.world(), aborted.left), (before, Vec::new()), "{refused:?}");
+        assert_eq!((podman.objects(), aborted.left), (before, Vec::new()), "{refused:?}");
     }
 }
 

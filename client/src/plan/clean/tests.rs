@@ -3,7 +3,7 @@
 use super::*;
 use crate::execute::end;
 use crate::plan::tests::{NEW, THREE, podman, start};
-use crate::podman::{Call, Podman, Simulated, World};
+use crate::podman::{Call, Objects, Podman, Simulated};
 use std::future::pending;
 
 const ALL: Scope = Scope { pods: true, volumes: true, images: true, network: true, configs: true };
@@ -22,21 +22,21 @@ async fn inventory(podman: &Simulated) -> Inventory {
 async fn among_others() -> Simulated {
     let podman = podman(NEW);
     start(&podman, &THREE.replace("[services.web]", "[services.web]\npod = \"alone\""), &[]).await;
-    let mut world = podman.world();
-    let mut stranger = world.containers["model-0"].clone();
+    let mut objects = podman.objects();
+    let mut stranger = objects.containers["model-0"].clone();
     stranger.0.name = "stranger".into();
     stranger.0.labels.clear();
     stranger.0.mounts.clear();
     stranger.0.image = "docker.io/else/thing:1".into();
     stranger.0.networking = crate::podman::Networking::Host;
-    world.containers.insert("stranger".into(), stranger);
-    world.volumes.insert("theirs".into());
-    world.images.insert("docker.io/else/thing:1".into());
-    let mut network = world.networks["airpods_network"].clone();
+    objects.containers.insert("stranger".into(), stranger);
+    objects.volumes.insert("theirs".into());
+    objects.images.insert("docker.io/else/thing:1".into());
+    let mut network = objects.networks["airpods_network"].clone();
     network.name = "theirs".into();
     network.labels.clear();
-    world.networks.insert("theirs".into(), network);
-    Simulated::new(NEW, world)
+    objects.networks.insert("theirs".into(), network);
+    Simulated::new(NEW, objects)
 }
 
 fn names(clean: &Clean) -> Vec<String> {
@@ -52,13 +52,13 @@ async fn everything_of_ours_goes_and_nothing_of_others() {
     assert_eq!(plan.skipped, []);
     let ended = end(&podman, &podmans, 1, |_| {}, pending(), pending()).await;
     assert_eq!(ended.refused, []);
-    let world = podman.world();
+    let objects = podman.objects();
     let left = |names: Vec<&String>| names.into_iter().cloned().collect::<Vec<String>>();
-    assert_eq!(left(world.containers.keys().collect()), ["stranger"]);
-    assert_eq!(left(world.volumes.iter().collect()), ["theirs"]);
-    assert_eq!(left(world.networks.keys().collect()), ["theirs"]);
-    assert_eq!(left(world.images.iter().collect()), ["docker.io/else/thing:1"]);
-    assert!(world.pods.is_empty());
+    assert_eq!(left(objects.containers.keys().collect()), ["stranger"]);
+    assert_eq!(left(objects.volumes.iter().collect()), ["theirs"]);
+    assert_eq!(left(objects.networks.keys().collect()), ["theirs"]);
+    assert_eq!(left(objects.images.iter().collect()), ["docker.io/else/thing:1"]);
+    assert!(objects.pods.is_empty());
 }
 
 #[tokio::test]
@@ -79,13 +79,13 @@ async fn objects_in_use_stay_and_their_users_are_named() {
 #[tokio::test]
 async fn objects_of_ours_in_foreign_use_stay() {
     let podman = among_others().await;
-    let mut world = podman.world();
-    let (stranger, _) = world.containers.get_mut("stranger").unwrap();
+    let mut objects = podman.objects();
+    let (stranger, _) = objects.containers.get_mut("stranger").unwrap();
     stranger.image = "docker.io/lab/paint:1".into();
     stranger.mounts =
         vec![crate::podman::Mount::Volume { name: "weights".into(), target: "/x".into(), read_only: false }];
     stranger.networking = crate::podman::Networking::Pod("alone".into());
-    let podman = Simulated::new(NEW, world);
+    let podman = Simulated::new(NEW, objects);
     let plan = clean(ALL, false, &inventory(&podman).await);
     let skipped: Vec<String> = plan.skipped.iter().map(ToString::to_string).collect();
     let expected = [
@@ -98,7 +98,7 @@ async fn objects_of_ours_in_foreign_use_stay() {
     let ended = end(&podman, &plan.stages[..plan.stages.len() - 1], 1, |_| {}, pending(), pending()).await;
     assert_eq!(ended.refused, []);
     assert!(!podman.calls().iter().any(|call| matches!(call, Call::RemovePod(_) | Call::RemoveVolume(_))));
-    assert!(podman.world().containers.contains_key("stranger"));
+    assert!(podman.objects().containers.contains_key("stranger"));
 }
 
 #[tokio::test]
@@ -118,7 +118,7 @@ async fn volumes_are_named_in_the_question_or_stay() {
 
 #[tokio::test]
 async fn nothing_at_all_is_nothing_to_clean() {
-    let podman = Simulated::new(NEW, World::default());
+    let podman = Simulated::new(NEW, Objects::default());
     let observed = Observed::of(&podman, [].into()).await.unwrap();
     assert_eq!(clean(ALL, false, &Inventory { observed, ..Inventory::default() }), Clean::default());
 }

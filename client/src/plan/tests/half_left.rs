@@ -20,7 +20,7 @@ fn pods() -> String {
 }
 
 fn state(podman: &Simulated, name: &str) -> ContainerState {
-    podman.world().containers[name].1
+    podman.objects().containers[name].1
 }
 
 #[tokio::test]

@@ -90,9 +90,9 @@ async fn the_needs_of_public_stacks_are_planned_and_a_second_start_has_nothing_t
 
 /// A simulated podman that has every image and can pull it again.
 fn podman_with_registry(version: Version) -> Simulated {
-    let mut world = podman(version).world();
-    world.registry = world.images.clone();
-    Simulated::new(version, world)
+    let mut objects = podman(version).objects();
+    objects.registry = objects.images.clone();
+    Simulated::new(version, objects)
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn a_one_shot_service_that_succeeded_is_done_and_not_started_again() {
     podman.end_when_started("paint-0", 0);
     let toml = format!("{ALONE}{CHAIN}");
     run(&podman, &toml).await.unwrap();
-    assert_eq!(podman.world().containers["web-0"].1, ContainerState::Running);
+    assert_eq!(podman.objects().containers["web-0"].1, ContainerState::Running);
     let again = plan(&podman, &toml, &[]).await.unwrap();
     assert!(again.is_empty(), "{again}");
     let starts = podman.calls().iter().filter(|call| **call == Call::StartContainer("paint-0".into())).count();
@@ -202,7 +202,7 @@ async fn a_one_shot_service_that_fails_or_a_dependency_that_is_not_healthy_ends_
     sick.fail_health("model-0");
     let error = run(&sick, &toml).await.unwrap_err();
     assert!(error.contains("`services.model`") && error.contains("`true`"), "{error}");
-    assert_eq!(sick.world().containers.len(), 0, "what was made is undone");
+    assert_eq!(sick.objects().containers.len(), 0, "what was made is undone");
 }
 
 #[tokio::test]
@@ -213,22 +213,22 @@ async fn a_network_of_others_is_used_and_never_made_changed_or_removed() {
     let bare = podman(NEW);
     let missing = plan(&bare, &external, &[]).await.unwrap_err();
     assert_eq!(missing.to_string(), "`runtime.network_name`: there is no network named `proxy`");
-    let mut world = bare.world();
+    let mut objects = bare.objects();
     for name in ["proxy", "db"] {
         let spec =
             crate::podman::NetworkSpec { name: name.into(), labels: [].into(), ..desired(&external, &[], NEW).network };
-        let made = Simulated::new(NEW, world);
+        let made = Simulated::new(NEW, objects);
         crate::podman::Podman::create_network(&made, &spec).await.unwrap();
-        world = made.world();
+        objects = made.objects();
     }
-    let podman = Simulated::new(NEW, world.clone());
+    let podman = Simulated::new(NEW, objects.clone());
     start(&podman, &external, &[]).await;
     assert!(plan(&podman, &external, &[]).await.unwrap().is_empty());
     let desired = desired(&external, &[], NEW);
     let reset = decide(&desired, &observed(&podman, &desired).await, NetworkReset::AskedFor).unwrap();
     assert!(!reset.to_string().contains("remove the network"), "{reset}");
-    assert_eq!(podman.world().networks, world.networks);
-    let Networking::Own(endpoint) = &podman.world().containers["model-0"].0.networking else {
+    assert_eq!(podman.objects().networks, objects.networks);
+    let Networking::Own(endpoint) = &podman.objects().containers["model-0"].0.networking else {
         panic!("it has no network")
     };
     assert_eq!((endpoint.network.as_str(), endpoint.further.as_slice()), ("proxy", ["db".to_owned()].as_slice()));
@@ -236,7 +236,7 @@ async fn a_network_of_others_is_used_and_never_made_changed_or_removed() {
 
 #[tokio::test]
 async fn a_required_image_that_is_missing_is_reported_before_the_first_step() {
-    let podman = Simulated::new(NEW, World::default());
+    let podman = Simulated::new(NEW, Objects::default());
     let missing = plan(&podman, &format!("{ALONE}{MODEL}pull = \"never\"\n"), &[]).await.unwrap_err();
     assert_eq!(missing.to_string(), "`services.model.image`: there is no image named `docker.io/lab/model:1`");
 }

@@ -88,24 +88,24 @@ async fn a_former_container_is_removed_last() {
 async fn a_container_set_aside_by_a_killed_start_is_removed_by_the_next() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
-    let mut world = podman.world();
-    let (mut spec, _) = world.containers["web-0"].clone();
+    let mut objects = podman.objects();
+    let (mut spec, _) = objects.containers["web-0"].clone();
     spec.name = "web-0-former".into();
-    world.containers.insert(spec.name.clone(), (spec, ContainerState::Exited(0)));
-    let podman = Simulated::new(NEW, world);
+    objects.containers.insert(spec.name.clone(), (spec, ContainerState::Exited(0)));
+    let podman = Simulated::new(NEW, objects);
     let plan = start(&podman, THREE, &[]).await;
     assert_eq!(plan.steps.len(), 1, "{plan}");
-    assert!(!podman.world().containers.contains_key("web-0-former"));
+    assert!(!podman.objects().containers.contains_key("web-0-former"));
     // If a start was killed before it created the new container, the next start creates it and only
     // then removes the old one.
-    let mut world = podman.world();
-    let (mut spec, _) = world.containers.remove("web-0").unwrap();
+    let mut objects = podman.objects();
+    let (mut spec, _) = objects.containers.remove("web-0").unwrap();
     spec.name = "web-0-former".into();
-    world.containers.insert(spec.name.clone(), (spec, ContainerState::Exited(0)));
-    let podman = Simulated::new(NEW, world);
+    objects.containers.insert(spec.name.clone(), (spec, ContainerState::Exited(0)));
+    let podman = Simulated::new(NEW, objects);
     start(&podman, THREE, &[]).await;
-    assert_eq!(podman.world().containers.len(), 3);
-    assert_eq!(podman.world().containers["web-0"].1, ContainerState::Running);
+    assert_eq!(podman.objects().containers.len(), 3);
+    assert_eq!(podman.objects().containers["web-0"].1, ContainerState::Running);
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn two_services_can_swap_their_ports() {
         assert!(waits(&plan, start, aside), "{plan}");
     }
     start(&podman, &swapped, &[]).await;
-    assert!(podman.world().containers.values().all(|(_, state)| *state == ContainerState::Running));
+    assert!(podman.objects().containers.values().all(|(_, state)| *state == ContainerState::Running));
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_service_is_started_after_those_that_it_uses() {
     // Services in a cycle have no first one and are started anyway.
     let circle = using.replace("[services.web]", "[services.web]\nenv.MODEL = \"http://llm\"");
     start(&podman, &circle, &[]).await;
-    assert_eq!(podman.world().containers.len(), 3);
+    assert_eq!(podman.objects().containers.len(), 3);
 }
 
 #[tokio::test]
@@ -183,9 +183,9 @@ async fn a_container_under_its_services_former_name_is_replaced_after_confirmati
     let aside = position(&plan, |action| matches!(action, Action::SetAside { name, .. } if name == "web-0"));
     assert!(waits(&plan, position(&plan, starts("w-0")), aside), "{plan}");
     start(&podman, &renamed(), &["web"]).await;
-    let world = podman.world();
-    assert_eq!(world.containers.keys().collect::<Vec<_>>(), ["model-0", "paint-0", "w-0"]);
-    assert_eq!(world.containers["w-0"].1, ContainerState::Running);
+    let objects = podman.objects();
+    assert_eq!(objects.containers.keys().collect::<Vec<_>>(), ["model-0", "paint-0", "w-0"]);
+    assert_eq!(objects.containers["w-0"].1, ContainerState::Running);
 }
 
 #[tokio::test]
@@ -195,20 +195,20 @@ async fn a_stopped_container_under_its_services_former_name_is_replaced_without_
     podman.end("web-0", 0);
     let plan = start(&podman, &renamed(), &["web"]).await;
     assert_eq!((plan.replaced.len(), plan.needs_consent().len()), (1, 0));
-    assert!(!podman.world().containers.contains_key("web-0"));
+    assert!(!podman.objects().containers.contains_key("web-0"));
 }
 
 #[tokio::test]
 async fn a_container_set_aside_under_its_former_name_is_removed_by_the_next_start() {
     let podman = podman(NEW);
     start(&podman, THREE, &[]).await;
-    let mut world = podman.world();
-    let (mut spec, _) = world.containers.remove("web-0").unwrap();
+    let mut objects = podman.objects();
+    let (mut spec, _) = objects.containers.remove("web-0").unwrap();
     spec.name = "web-0-former".into();
-    world.containers.insert(spec.name.clone(), (spec, ContainerState::Exited(0)));
-    let podman = Simulated::new(NEW, world);
+    objects.containers.insert(spec.name.clone(), (spec, ContainerState::Exited(0)));
+    let podman = Simulated::new(NEW, objects);
     start(&podman, &renamed(), &["web"]).await;
-    assert_eq!(podman.world().containers.keys().collect::<Vec<_>>(), ["model-0", "paint-0", "w-0"]);
+    assert_eq!(podman.objects().containers.keys().collect::<Vec<_>>(), ["model-0", "paint-0", "w-0"]);
 }
 
 #[tokio::test]
@@ -240,7 +240,7 @@ async fn a_container_configured_with_a_former_name_is_not_a_former_container() {
     start(&podman, &called, &[]).await;
     podman.end("web-former", 0);
     start(&podman, &called, &[]).await;
-    assert_eq!(podman.world().containers["web-former"].1, ContainerState::Running);
+    assert_eq!(podman.objects().containers["web-former"].1, ContainerState::Running);
     let plan = plan(&podman, &called, &[]).await.unwrap();
     assert!(plan.is_empty(), "{plan}");
 }
@@ -249,11 +249,11 @@ async fn a_container_configured_with_a_former_name_is_not_a_former_container() {
 async fn a_service_is_recognised_by_a_set_aside_container_only_without_another() {
     let podman = podman(NEW);
     start(&podman, THREE, &["web"]).await;
-    let mut world = podman.world();
-    let (mut spec, _) = world.containers["web-0"].clone();
+    let mut objects = podman.objects();
+    let (mut spec, _) = objects.containers["web-0"].clone();
     spec.name = "web-0-former".into();
-    world.containers.insert(spec.name.clone(), (spec, ContainerState::Running));
-    let mut containers = Simulated::new(NEW, world).containers().await.unwrap();
+    objects.containers.insert(spec.name.clone(), (spec, ContainerState::Running));
+    let mut containers = Simulated::new(NEW, objects).containers().await.unwrap();
     let known = |containers: &[Container], configured| {
         container_made_for("web", Some(configured), containers).map(|found| found.name.clone())
     };

@@ -41,7 +41,7 @@ async fn a_secret_is_given_and_neither_shown_nor_digested_and_a_second_start_has
         assert!(expected.contains("secret OPENAI_API_KEY from file:/keys/openai"), "{expected}");
         assert!(expected.contains("secret HF_TOKEN from podman:hf"), "{expected}");
     }
-    let (spec, _) = &podman.world().containers["model-0"];
+    let (spec, _) = &podman.objects().containers["model-0"];
     assert_eq!(spec.env["OPENAI_API_KEY"], "sk-1");
     assert!(!spec.env.contains_key("HF_TOKEN") && spec.labels.values().all(|label| !label.contains("sk-1")));
     assert!(plan_with(&podman, "sk-1").await.unwrap().is_empty());

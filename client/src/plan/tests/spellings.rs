@@ -69,7 +69,7 @@ proptest! {
     #[test]
     fn a_second_start_of_generated_configurations_has_nothing_to_do(toml in configurations(), old: bool) {
         let images = IMAGES.iter().map(|image| (*image).to_owned()).collect();
-        let podman = Simulated::new(if old { OLD } else { NEW }, World { images, ..World::default() });
+        let podman = Simulated::new(if old { OLD } else { NEW }, Objects { images, ..Objects::default() });
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let mut first = plan(&podman, &toml, &[]).await.unwrap();
@@ -92,5 +92,5 @@ proptest! {
 /// The same podman with a registry that lacks the services' images, so that every pull fails.
 fn with_nothing_to_pull(podman: &Simulated) -> Simulated {
     let registry = ["localhost/nothing".to_owned()].into();
-    Simulated::new(podman.version(), World { registry, ..podman.world() })
+    Simulated::new(podman.version(), Objects { registry, ..podman.objects() })
 }

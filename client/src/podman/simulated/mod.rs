@@ -1,11 +1,11 @@
-//! A simulated podman in memory. Its [`World`] enforces the rules that plans rely on: names are
+//! A simulated podman in memory. Its [`Objects`] enforce the rules that plans rely on: names are
 //! unique, a port has one holder, a network in use stays. This module records every call, and makes
 //! calls fail where a test says so.
 
+mod objects;
 mod spelling;
-mod world;
 
-pub use world::World;
+pub use objects::Objects;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use super::{
 /// A simulated podman.
 #[derive(Debug)]
 pub struct Simulated {
-    world: RefCell<World>,
+    objects: RefCell<Objects>,
     calls: RefCell<Vec<Call>>,
     read_calls: RefCell<Vec<ReadCall>>,
     failing: RefCell<Vec<Call>>,
@@ -41,16 +41,16 @@ pub struct Simulated {
 
 impl Default for Simulated {
     fn default() -> Self {
-        Self::new(Version { major: 5, minor: 4 }, World::default())
+        Self::new(Version { major: 5, minor: 4 }, Objects::default())
     }
 }
 
 impl Simulated {
     /// A simulated podman of this version, with this content.
     #[must_use]
-    pub fn new(version: Version, world: World) -> Self {
+    pub fn new(version: Version, objects: Objects) -> Self {
         Self {
-            world: RefCell::new(world),
+            objects: RefCell::new(objects),
             calls: RefCell::default(),
             read_calls: RefCell::default(),
             failing: RefCell::default(),
@@ -96,8 +96,8 @@ impl Simulated {
 
     /// The current content.
     #[must_use]
-    pub fn world(&self) -> World {
-        self.world.borrow().clone()
+    pub fn objects(&self) -> Objects {
+        self.objects.borrow().clone()
     }
 
     /// The largest number of pulls that ran at once.
@@ -109,19 +109,19 @@ impl Simulated {
     /// Ends a container with this code, like a program that fails.
     pub fn end(&self, name: &str, code: i32) {
         // A container that does not exist cannot end.
-        drop(self.world.borrow_mut().set_state(name, ContainerState::Exited(code)));
+        drop(self.objects.borrow_mut().set_state(name, ContainerState::Exited(code)));
     }
 
     /// Puts a container into a state in which a killed podman would leave it.
     pub fn leave(&self, name: &str, state: ContainerState) {
-        drop(self.world.borrow_mut().set_state(name, state));
+        drop(self.objects.borrow_mut().set_state(name, state));
     }
 
     /// Removes the infra container of a pod, as a hard reset can.
     pub fn break_pod(&self, name: &str) {
-        let mut world = self.world.borrow_mut();
-        world.pods_up.remove(name);
-        world.pods_broken.insert(name.to_owned());
+        let mut objects = self.objects.borrow_mut();
+        objects.pods_up.remove(name);
+        objects.pods_broken.insert(name.to_owned());
     }
 
     /// Loses the answer to a call that is carried out.
@@ -131,7 +131,7 @@ impl Simulated {
 
     /// Sets a secret. Its id stands for its value.
     pub fn keep_secret(&self, name: &str, id: &str) {
-        self.world.borrow_mut().secrets.insert(name.to_owned(), id.to_owned());
+        self.objects.borrow_mut().secrets.insert(name.to_owned(), id.to_owned());
     }
 
     /// Makes the health command of a container fail.
@@ -157,9 +157,9 @@ impl Simulated {
     }
 
     /// Carries out a call, and loses the answer if the test says so.
-    async fn change<T>(&self, call: Call, work: impl FnOnce(&mut World) -> Result<T>) -> Result<T> {
+    async fn change<T>(&self, call: Call, work: impl FnOnce(&mut Objects) -> Result<T>) -> Result<T> {
         self.enter(call.clone()).await?;
-        let done = work(&mut self.world.borrow_mut())?;
+        let done = work(&mut self.objects.borrow_mut())?;
         if self.losing.borrow().contains(&call) {
             return Err(PodmanError::Connection("the answer got lost".into()));
         }
@@ -184,7 +184,7 @@ impl Podman for Simulated {
     async fn image_exists(&self, image: &str) -> Result<bool> {
         self.record(ReadCall::Image(image.into()));
         let wanted = spelling::image(image, self.version);
-        Ok(self.world.borrow().images.iter().any(|there| spelling::image(there, self.version) == wanted))
+        Ok(self.objects.borrow().images.iter().any(|there| spelling::image(there, self.version) == wanted))
     }
 
     async fn image_blobs(&self, image: &str) -> Result<Option<Blobs>> {
@@ -210,78 +210,78 @@ impl Podman for Simulated {
         }
         self.pulling.set(self.pulling.get() - 1);
         entered?;
-        self.world.borrow_mut().deliver(image)
+        self.objects.borrow_mut().deliver(image)
     }
 
     async fn remove_image(&self, image: &str) -> Result<()> {
-        self.change(Call::RemoveImage(image.into()), |world| world.remove_image(image)).await
+        self.change(Call::RemoveImage(image.into()), |objects| objects.remove_image(image)).await
     }
 
     async fn networks(&self) -> Result<Vec<Network>> {
         self.record(ReadCall::Networks);
-        Ok(self.world.borrow().networks.values().cloned().collect())
+        Ok(self.objects.borrow().networks.values().cloned().collect())
     }
 
     async fn create_network(&self, spec: &NetworkSpec) -> Result<Network> {
-        self.change(Call::CreateNetwork(spec.name.clone()), |world| world.create_network(spec)).await
+        self.change(Call::CreateNetwork(spec.name.clone()), |objects| objects.create_network(spec)).await
     }
 
     async fn remove_network(&self, name: &str) -> Result<()> {
-        self.change(Call::RemoveNetwork(name.into()), |world| world.remove_network(name)).await
+        self.change(Call::RemoveNetwork(name.into()), |objects| objects.remove_network(name)).await
     }
 
     async fn volumes(&self) -> Result<Vec<String>> {
         self.record(ReadCall::Volumes);
-        Ok(self.world.borrow().volumes.iter().cloned().collect())
+        Ok(self.objects.borrow().volumes.iter().cloned().collect())
     }
 
     async fn create_volume(&self, name: &str) -> Result<()> {
-        self.change(Call::CreateVolume(name.into()), |world| world.create_volume(name)).await
+        self.change(Call::CreateVolume(name.into()), |objects| objects.create_volume(name)).await
     }
 
     async fn remove_volume(&self, name: &str) -> Result<()> {
-        self.change(Call::RemoveVolume(name.into()), |world| world.remove_volume(name)).await
+        self.change(Call::RemoveVolume(name.into()), |objects| objects.remove_volume(name)).await
     }
 
     async fn volume_users(&self, name: &str) -> Result<Vec<String>> {
-        Ok(self.world.borrow().volume_users(name))
+        Ok(self.objects.borrow().volume_users(name))
     }
 
     async fn secrets(&self) -> Result<BTreeMap<String, String>> {
         self.record(ReadCall::Secrets);
-        Ok(self.world.borrow().secrets.clone())
+        Ok(self.objects.borrow().secrets.clone())
     }
 
     async fn disk_usage(&self) -> Result<DiskUsage> {
-        Ok(self.world.borrow().disk_usage())
+        Ok(self.objects.borrow().disk_usage())
     }
 
     async fn pods(&self) -> Result<Vec<Pod>> {
         self.record(ReadCall::Pods);
-        Ok(self.world.borrow().list_pods())
+        Ok(self.objects.borrow().list_pods())
     }
 
     async fn create_pod(&self, spec: &PodSpec) -> Result<()> {
-        self.change(Call::CreatePod(spec.name.clone()), |world| world.create_pod(spec)).await
+        self.change(Call::CreatePod(spec.name.clone()), |objects| objects.create_pod(spec)).await
     }
 
     async fn stop_pod(&self, name: &str, _timeout_seconds: u32) -> Result<()> {
-        self.change(Call::StopPod(name.into()), |world| world.stop_pod(name)).await
+        self.change(Call::StopPod(name.into()), |objects| objects.stop_pod(name)).await
     }
 
     async fn remove_pod(&self, name: &str) -> Result<()> {
-        self.change(Call::RemovePod(name.into()), |world| world.remove_pod(name)).await
+        self.change(Call::RemovePod(name.into()), |objects| objects.remove_pod(name)).await
     }
 
     async fn containers(&self) -> Result<Vec<Container>> {
         self.record(ReadCall::Containers);
-        Ok(self.world.borrow().list_containers())
+        Ok(self.objects.borrow().list_containers())
     }
 
     async fn inspect_container(&self, name: &str) -> Result<ContainerDetail> {
         self.record(ReadCall::Inspect(name.into()));
-        let mut detail = self.world.borrow().inspect_container(name)?;
-        let cpus = self.world.borrow().containers.get(name).and_then(|(spec, _)| spec.limits.cpus);
+        let mut detail = self.objects.borrow().inspect_container(name)?;
+        let cpus = self.objects.borrow().containers.get(name).and_then(|(spec, _)| spec.limits.cpus);
         spelling::respell(&mut detail, cpus, self.version);
         if let Some(distort) = self.distort {
             distort(&mut detail);
@@ -290,11 +290,11 @@ impl Podman for Simulated {
     }
 
     async fn create_container(&self, spec: &ContainerSpec) -> Result<()> {
-        self.change(Call::CreateContainer(spec.name.clone()), |world| world.create_container(spec)).await
+        self.change(Call::CreateContainer(spec.name.clone()), |objects| objects.create_container(spec)).await
     }
 
     async fn start_container(&self, name: &str) -> Result<()> {
-        let started = self.change(Call::StartContainer(name.into()), |world| world.start_container(name)).await;
+        let started = self.change(Call::StartContainer(name.into()), |objects| objects.start_container(name)).await;
         if let Some(code) = self.short_lived.borrow().get(name) {
             self.end(name, *code);
         }
@@ -302,27 +302,29 @@ impl Podman for Simulated {
     }
 
     async fn stop_container(&self, name: &str, _timeout_seconds: u32) -> Result<()> {
-        self.change(Call::StopContainer(name.into()), |world| world.stop_container(name)).await
+        self.change(Call::StopContainer(name.into()), |objects| objects.stop_container(name)).await
     }
 
     async fn rename_container(&self, name: &str, new_name: &str) -> Result<()> {
-        self.change(Call::RenameContainer(name.into(), new_name.into()), |world| world.rename_container(name, new_name))
-            .await
+        self.change(Call::RenameContainer(name.into(), new_name.into()), |objects| {
+            objects.rename_container(name, new_name)
+        })
+        .await
     }
 
     async fn remove_container(&self, name: &str) -> Result<()> {
-        self.change(Call::RemoveContainer(name.into()), |world| world.remove_container(name)).await
+        self.change(Call::RemoveContainer(name.into()), |objects| objects.remove_container(name)).await
     }
 
     async fn check_health(&self, name: &str) -> Result<bool> {
         self.record(ReadCall::Health(name.into()));
         let (spec, state) =
-            self.world.borrow().containers.get(name).cloned().ok_or_else(|| missing("container", name))?;
+            self.objects.borrow().containers.get(name).cloned().ok_or_else(|| missing("container", name))?;
         Ok(spec.health.is_some() && state == ContainerState::Running && !self.sick.borrow().contains(name))
     }
 
     async fn logs(&self, name: &str, options: &LogOptions, sink: &mut dyn FnMut(LogLine) -> bool) -> Result<()> {
-        if !self.world.borrow().containers.contains_key(name) {
+        if !self.objects.borrow().containers.contains_key(name) {
             return Err(missing("container", name));
         }
         let skip = options.tail.map_or(0, |tail| self.log.len().saturating_sub(usize::try_from(tail).unwrap_or(0)));

@@ -15,9 +15,9 @@ use crate::podman::{
 };
 use crate::port::{HostPort, any_overlaps};
 
-/// The content of the simulated podman. Equal worlds are in the same state.
+/// The objects of the simulated podman. Equal ones are in the same state.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct World {
+pub struct Objects {
     /// Images in storage.
     pub images: BTreeSet<String>,
     /// Images that the registry has.
@@ -38,7 +38,7 @@ pub struct World {
     pub containers: BTreeMap<String, (ContainerSpec, ContainerState)>,
 }
 
-impl World {
+impl Objects {
     pub(in crate::podman::simulated) fn list_containers(&self) -> Vec<Container> {
         let containers = self.containers.values().map(|(spec, state)| Container {
             name: spec.name.clone(),
@@ -206,7 +206,7 @@ impl World {
     fn endpoint(&self, spec: &ContainerSpec) -> Option<&Endpoint> {
         match &spec.networking {
             Networking::Own(endpoint) => self.containers.get(&spec.name).and_then(|(own, _)| {
-                // Return the stored copy, which lives as long as the world.
+                // Return the stored copy, which lives as long as they do.
                 match &own.networking {
                     Networking::Own(stored) if stored == endpoint => Some(stored),
                     _ => None,
@@ -251,7 +251,7 @@ fn on_host(device: &str) -> PathBuf {
     device.split(':').next().unwrap_or_default().into()
 }
 
-impl World {
+impl Objects {
     pub(in crate::podman::simulated) fn create_network(&mut self, spec: &NetworkSpec) -> Result<Network> {
         if self.networks.contains_key(&spec.name) {
             return Err(taken("network", &spec.name));
@@ -289,7 +289,7 @@ impl World {
     }
 }
 
-impl World {
+impl Objects {
     pub(in crate::podman::simulated) fn list_pods(&self) -> Vec<Pod> {
         let members = |pod: &str| {
             let inside = self.containers.values().filter(|(spec, _)| is_in(spec, pod));
@@ -344,7 +344,7 @@ fn is_in(spec: &ContainerSpec, pod: &str) -> bool {
     matches!(&spec.networking, Networking::Pod(name) if name == pod)
 }
 
-impl World {
+impl Objects {
     /// Pulls an image from the registry into storage.
     pub(in crate::podman::simulated) fn deliver(&mut self, image: &str) -> Result<()> {
         if !self.registry.contains(image) {
