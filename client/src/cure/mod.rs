@@ -15,7 +15,7 @@ use airpods_dbus::{Counters, PathMtu};
 use serde::{Deserialize, Serialize};
 
 use crate::measure::report::{Confidence, Family, PathReport, PlaceReport, Report};
-use crate::measure::verdict::{Code, Weight};
+use crate::measure::verdict::{Code, Severity};
 
 /// The smallest path MTU in bytes that is set if the value is only a lower bound. Below that, the
 /// search was cut short and the path takes more.
@@ -55,12 +55,12 @@ pub fn remedy(report: &Report, link: &str) -> Remedy {
     if has(&[Code::MtuBlackHole, Code::ClampOneWay]) {
         return Remedy::Route;
     }
-    let weigh = |weight: Weight| paths.iter().any(|path| path.verdict.weight() == weight);
+    let any = |severity: Severity| paths.iter().any(|path| path.verdict.severity() == severity);
     // Without places nothing was measured, for example because no name resolved.
-    let nowhere = report.places.is_empty() && report.verdict.weight() == Weight::Broken;
-    if weigh(Weight::Broken) || nowhere {
+    let nowhere = report.places.is_empty() && report.verdict.severity() == Severity::Broken;
+    if any(Severity::Broken) || nowhere {
         Remedy::OtherFault
-    } else if weigh(Weight::Fine) {
+    } else if any(Severity::Fine) {
         Remedy::Nothing
     } else {
         Remedy::NotMeasured

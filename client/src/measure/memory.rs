@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use network::Network;
 
 use super::report::{Link, PathReport, PlaceReport, Report};
-use super::verdict::{Code, Weight};
+use super::verdict::{Code, Severity};
 use crate::cure::{Remedy, fixed_clamp_command, is_fixed, remedy};
 use crate::egress::Egress;
 use crate::file::{self, Links, Lock, Owner};
@@ -246,7 +246,7 @@ fn replace<T>(entries: &mut Vec<T>, entry: T, network: fn(&T) -> &Fingerprint) {
 fn judged(report: &Report, link: &str, earlier: Option<Remembered>) -> (Code, Remedy, bool) {
     let paths = || report.places.iter().flat_map(|place| &place.paths);
     let is_fault_of_tcp =
-        |path: &PathReport| path.verdict.weight() == Weight::Broken && path.verdict != Code::UdpNarrow;
+        |path: &PathReport| path.verdict.severity() == Severity::Broken && path.verdict != Code::UdpNarrow;
     let remedy = remedy(report, link);
     let tcp_works = match remedy {
         Remedy::Nothing => true,

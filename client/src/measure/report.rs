@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::targets::Target;
-use super::verdict::{Code, Weight, Words, is_clamped, words};
+use super::verdict::{Code, Severity, Words, is_clamped, words};
 
 /// A whole check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub struct PlaceReport {
 impl PlaceReport {
     /// Whether sizes were measured from within a network.
     pub(super) fn is_measured_inside(&self) -> bool {
-        let measured = |path: &PathReport| path.verdict.weight() != Weight::Unmeasured;
+        let measured = |path: &PathReport| path.verdict.severity() != Severity::Unmeasured;
         self.place != "host" && self.judged_from_host.is_none() && self.paths.iter().any(measured)
     }
 
@@ -266,7 +266,7 @@ pub(super) fn conclude(places: Vec<PlaceReport>, begun: Instant) -> Report {
         .iter()
         .flat_map(|place| place.paths.iter().filter(|path| last(place, path)).map(move |path| (place, path)));
     // `max_by_key` returns the last of equals, and the host's paths are the first, hence `rev`.
-    let worst = all.rev().max_by_key(|(_, path)| path.verdict.weight());
+    let worst = all.rev().max_by_key(|(_, path)| path.verdict.severity());
     let connections = places.iter().flat_map(|place| &place.paths).map(|path| path.connections).sum();
     let (verdict, (sentence, not_to_blame, cure), confidence) = if let Some((place, path)) = worst {
         (path.verdict, words(path.verdict, &about(place, path)), confidence(path))
@@ -313,7 +313,7 @@ fn about(place: &PlaceReport, path: &PathReport) -> Words {
 /// How sure the verdict on a path is.
 fn confidence(path: &PathReport) -> Confidence {
     let sizes = path.up.proven.is_some() || path.down.proven.is_some();
-    if !sizes && path.verdict.weight() == Weight::Broken {
+    if !sizes && path.verdict.severity() == Severity::Broken {
         return Confidence::Sure;
     }
     let relevant = |direction: &&Direction| path.narrow_to.is_none() || direction.failed.is_some();

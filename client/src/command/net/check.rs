@@ -21,7 +21,7 @@ use crate::file::{Lock, is_safe_folder};
 use crate::measure::places::{Places, places};
 use crate::measure::report::{Confidence, Direction, Family, PathReport, PlaceReport, Udp};
 use crate::measure::targets::{self, InvalidUrl, OnlyByProxy};
-use crate::measure::verdict::{Code, Weight};
+use crate::measure::verdict::{Code, Severity};
 use crate::measure::{self, Plan, ProgressCallback, Report, Stage, Target, memory};
 use crate::podman;
 use crate::terminal::{EscapedLine, Tone, print_json};
@@ -64,10 +64,10 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     } else {
         write(&report, &mut anstream::stdout())?;
     }
-    Ok(match report.verdict.weight() {
-        Weight::Fine => Exit::Done,
-        Weight::Broken => Exit::Failed,
-        Weight::Unmeasured => Exit::Unsupported,
+    Ok(match report.verdict.severity() {
+        Severity::Fine => Exit::Done,
+        Severity::Broken => Exit::Failed,
+        Severity::Unmeasured => Exit::Unsupported,
     })
 }
 
@@ -250,10 +250,10 @@ const BAR_WIDTH: u32 = 24;
 /// The whole drawing.
 fn lines(report: &Report) -> Vec<Line> {
     let mut lines: Vec<Line> = report.places.iter().flat_map(place).collect();
-    let (tone, word) = match report.verdict.weight() {
-        Weight::Fine => (Tone::Good, "ok"),
-        Weight::Unmeasured => (Tone::Doubtful, "not measured"),
-        Weight::Broken => (Tone::Bad, "broken"),
+    let (tone, word) = match report.verdict.severity() {
+        Severity::Fine => (Tone::Good, "ok"),
+        Severity::Unmeasured => (Tone::Doubtful, "not measured"),
+        Severity::Broken => (Tone::Bad, "broken"),
     };
     if !lines.is_empty() {
         lines.push(plain(String::new()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::findings::{Findings, Reaction, Subject, greet};
 use super::super::run::Budget;
 use super::super::search::search;
-use super::super::verdict::{Code, PathFacts, Weight, judge, narrow};
+use super::super::verdict::{Code, PathFacts, Severity, judge, narrow};
 use super::{Faults, SimulatedPath};
 
 /// Number of paths in a run: enough to fail within seconds. The full test run uses a hundred
@@ -131,7 +131,7 @@ fn however_little_time_is_left_it_is_kept_and_no_good_path_is_called_broken() {
         // Without loss, so that every fault would come from the lack of time.
         let faults = Faults { up: 1500, down: 1500, falls: None, loss: 0.0, policer: None, ..any_path(random) };
         let Run { findings, code, .. } = run_within(&faults, seed, Budget::within(time));
-        assert!(code.weight() < Weight::Broken, "seed {seed}: {code} in {time:?}: {faults:#?}\n{findings:#?}");
+        assert!(code.severity() < Severity::Broken, "seed {seed}: {code} in {time:?}: {faults:#?}\n{findings:#?}");
         assert!(findings.took <= time + Duration::from_millis(600), "seed {seed}: {:?} of {time:?}", findings.took);
     }
 }
@@ -173,7 +173,7 @@ fn a_path_near_the_smallest_size_is_never_called_good() {
         for (up, down) in [(size, size), (size, 1500), (1500, size)] {
             let faults = Faults { ipv6, up, down, ..Faults::default() };
             let Run { findings, code, .. } = run(&faults, size.into());
-            assert!(code.weight() > Weight::Fine, "{code}: {faults:#?}\n{findings:#?}");
+            assert!(code.severity() > Severity::Fine, "{code}: {faults:#?}\n{findings:#?}");
         }
     }
 }

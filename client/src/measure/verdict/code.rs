@@ -10,7 +10,7 @@ use crate::egress::SMALLEST_MTU;
 
 /// How serious a verdict is; the exit code follows from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Weight {
+pub enum Severity {
     /// Nothing has to be repaired.
     Fine,
     /// The path could not be measured.
@@ -20,7 +20,7 @@ pub enum Weight {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $code:ident = $word:literal, $weight:ident;)*) => {
+    ($($(#[$doc:meta])* $code:ident = $word:literal, $severity:ident;)*) => {
         /// The verdicts. Scripts use their codes, and each has a section in
         /// `docs/troubleshooting.md`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -38,8 +38,8 @@ macro_rules! codes {
 
             /// How serious it is.
             #[must_use]
-            pub fn weight(self) -> Weight {
-                match self { $(Self::$code => Weight::$weight,)* }
+            pub fn severity(self) -> Severity {
+                match self { $(Self::$code => Severity::$severity,)* }
             }
         }
     };
@@ -314,7 +314,7 @@ fn cure(code: Code, about: &Words) -> Option<String> {
             Some("sudo sysctl -w net.ipv4.tcp_mtu_probing=1".to_owned())
         }
         Code::NotMeasured => Some("airpods net check".to_owned()),
-        code if code.weight() == Weight::Unmeasured => {
+        code if code.severity() == Severity::Unmeasured => {
             Some("airpods net check --url https://ANOTHER-SERVER".to_owned())
         }
         _ => None,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-pub use code::{Code, Weight, Words, words};
+pub use code::{Code, Severity, Words, words};
 
 use super::evidence::Evidence;
 use super::findings::Findings;
@@ -318,7 +318,7 @@ fn confidence(evidence: &Evidence, top: u16, needed: u32, cut_short: bool) -> (C
 /// routers report the path MTU, QUIC adapts as TCP does. A server without QUIC is silent, so
 /// silence counts only if something shows that it speaks QUIC.
 pub(super) fn with_udp(code: Code, udp: Option<&Udp>, from_host: Option<FromHost>) -> Code {
-    let (Some(udp), Weight::Fine) = (udp, code.weight()) else { return code };
+    let (Some(udp), Severity::Fine) = (udp, code.severity()) else { return code };
     let speaks_quic = from_host.is_some_and(|host| host.quic);
     match (code, udp) {
         (Code::PmtudWorks | Code::PmtuLearnt, _) => code,

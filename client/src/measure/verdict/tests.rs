@@ -30,7 +30,7 @@ fn every_sentence_is_one_line_and_a_cure_that_is_a_command_of_ours_can_be_typed(
     for (code, vpn) in Code::ALL.iter().flat_map(|code| [(*code, true), (*code, false)]) {
         let (sentence, _, cure) = words(code, &Words { vpn, ..about.clone() });
         assert!(!sentence.contains('\n') && !sentence.ends_with('.'), "{code}: {sentence}");
-        assert!(cure.is_none() || code.weight() != Weight::Fine, "{code} needs no cure");
+        assert!(cure.is_none() || code.severity() != Severity::Fine, "{code} needs no cure");
         let commands = cure.iter().flat_map(|cure| cure.split(" && "));
         for typed in commands.filter(|typed| typed.starts_with("airpods ")) {
             assert!(Cli::try_parse_from(typed.split(' ')).is_ok(), "{code}: `{typed}`");
