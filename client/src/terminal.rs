@@ -108,9 +108,9 @@ fn is_format(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// The kind of a text, for its colour.
+/// The style of a text on the terminal, by what the text says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub enum TextStyle {
     /// Nothing special.
     Plain,
     /// A heading.
@@ -123,10 +123,10 @@ pub enum Tone {
     Bad,
 }
 
-impl Tone {
-    /// The style; `anstream` removes it from a stream that shows no colours.
+impl TextStyle {
+    /// Its colour and weight; `anstream` removes them from a stream that shows no colours.
     #[must_use]
-    pub fn style(self) -> Style {
+    pub fn ansi(self) -> Style {
         match self {
             Self::Plain => Style::new(),
             Self::Heading => Style::new().bold(),

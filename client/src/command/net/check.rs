@@ -24,7 +24,7 @@ use crate::measure::targets::{self, InvalidUrl, OnlyByProxy};
 use crate::measure::verdict::{Code, Severity};
 use crate::measure::{self, Plan, ProgressCallback, Report, Stage, Target, memory};
 use crate::podman;
-use crate::terminal::{EscapedLine, Tone, print_json};
+use crate::terminal::{EscapedLine, TextStyle, print_json};
 
 /// The arguments of `airpods net check`.
 #[derive(Debug, clap::Args)]
@@ -74,7 +74,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     for line in lines(report) {
         // anstream drops colours if standard output is not a terminal.
-        let style = line.tone.style();
+        let style = line.style.ansi();
         writeln!(out, "{style}{}{style:#}", EscapedLine(&line.text))?;
     }
     Ok(())
@@ -241,7 +241,7 @@ struct Line {
     /// The text.
     text: String,
     /// Its colour.
-    tone: Tone,
+    style: TextStyle,
 }
 
 /// Width of a bar, in characters.
@@ -250,15 +250,15 @@ const BAR_WIDTH: u32 = 24;
 /// The whole drawing.
 fn lines(report: &Report) -> Vec<Line> {
     let mut lines: Vec<Line> = report.places.iter().flat_map(place).collect();
-    let (tone, word) = match report.verdict.severity() {
-        Severity::Fine => (Tone::Good, "ok"),
-        Severity::Unmeasured => (Tone::Doubtful, "not measured"),
-        Severity::Broken => (Tone::Bad, "broken"),
+    let (style, word) = match report.verdict.severity() {
+        Severity::Fine => (TextStyle::Good, "ok"),
+        Severity::Unmeasured => (TextStyle::Doubtful, "not measured"),
+        Severity::Broken => (TextStyle::Bad, "broken"),
     };
     if !lines.is_empty() {
         lines.push(plain(String::new()));
     }
-    lines.push(Line { text: format!("{word}: {} ({})", report.sentence, report.verdict), tone });
+    lines.push(Line { text: format!("{word}: {} ({})", report.sentence, report.verdict), style });
     if let Some(blameless) = &report.not_to_blame {
         lines.push(plain(format!("not to blame: {blameless}")));
     }
@@ -275,7 +275,7 @@ fn lines(report: &Report) -> Vec<Line> {
 }
 
 fn plain(text: String) -> Line {
-    Line { text, tone: Tone::Plain }
+    Line { text, style: TextStyle::Plain }
 }
 
 fn place(place: &PlaceReport) -> Vec<Line> {
@@ -291,7 +291,7 @@ fn place(place: &PlaceReport) -> Vec<Line> {
     if !place.services.is_empty() {
         let _ = write!(heading, ": {}", place.services.join(", "));
     }
-    let mut lines = vec![Line { text: heading, tone: Tone::Heading }];
+    let mut lines = vec![Line { text: heading, style: TextStyle::Heading }];
     lines.extend(place.judged_from_host.iter().map(|why| plain(format!("  judged from the host: {why}"))));
     lines.extend(place.paths.iter().flat_map(path));
     lines
@@ -301,7 +301,7 @@ fn path(path: &PathReport) -> Vec<Line> {
     let rtt = path.rtt_ms.map(|rtt| format!(", {rtt:.0} ms away")).unwrap_or_default();
     let mut lines = vec![plain(format!("  {} to {}{rtt}", path.family, path.server))];
     if let Some(error) = &path.error {
-        lines.push(Line { text: format!("    {error}"), tone: Tone::Bad });
+        lines.push(Line { text: format!("    {error}"), style: TextStyle::Bad });
         return lines;
     }
     lines.push(direction("up", &path.up, path.top));
@@ -309,23 +309,26 @@ fn path(path: &PathReport) -> Vec<Line> {
     lines.extend(path.udp.as_ref().map(|found| udp(found, path.verdict)));
     if let Some(made) = &path.transfers {
         let slowest = made.slowest.map(|slowest| format!(" ({slowest:.2} s)")).unwrap_or_default();
-        let tone = if made.completed == made.of { Tone::Good } else { Tone::Bad };
-        lines.push(Line { text: format!("    transfers  {} of {} completed{slowest}", made.completed, made.of), tone });
+        let style = if made.completed == made.of { TextStyle::Good } else { TextStyle::Bad };
+        lines
+            .push(Line { text: format!("    transfers  {} of {} completed{slowest}", made.completed, made.of), style });
     }
     lines
 }
 
 fn udp(udp: &Udp, verdict: Code) -> Line {
-    let (said, tone) = match udp {
+    let (said, style) = match udp {
         Udp { answered: true, proven, failed: Some(failed), .. } => {
-            (format!("{} pass, {failed} vanishes", proven.unwrap_or_default()), Tone::Bad)
+            (format!("{} pass, {failed} vanishes", proven.unwrap_or_default()), TextStyle::Bad)
         }
-        Udp { answered: true, proven, .. } => (format!("{} pass", proven.unwrap_or_default()), Tone::Good),
-        Udp { refused: Some(error), .. } => (format!("refused: {error}"), Tone::Doubtful),
-        _ if verdict == Code::QuicBlocked => ("no answer, although the server speaks QUIC".to_owned(), Tone::Doubtful),
-        _ => ("no answer: the server may not speak QUIC, or UDP is blocked".to_owned(), Tone::Plain),
+        Udp { answered: true, proven, .. } => (format!("{} pass", proven.unwrap_or_default()), TextStyle::Good),
+        Udp { refused: Some(error), .. } => (format!("refused: {error}"), TextStyle::Doubtful),
+        _ if verdict == Code::QuicBlocked => {
+            ("no answer, although the server speaks QUIC".to_owned(), TextStyle::Doubtful)
+        }
+        _ => ("no answer: the server may not speak QUIC, or UDP is blocked".to_owned(), TextStyle::Plain),
     };
-    Line { text: format!("    udp   {said}"), tone }
+    Line { text: format!("    udp   {said}"), style }
 }
 
 fn direction(name: &str, direction: &Direction, top: u16) -> Line {
@@ -333,7 +336,7 @@ fn direction(name: &str, direction: &Direction, top: u16) -> Line {
         let why = direction.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
         return Line {
             text: format!("    {name:4}  {:BAR_WIDTH$}  not measured{why}", "", BAR_WIDTH = BAR_WIDTH as usize),
-            tone: Tone::Doubtful,
+            style: TextStyle::Doubtful,
         };
     };
     let filled = (u32::from(proven) * BAR_WIDTH).checked_div(u32::from(top)).unwrap_or(BAR_WIDTH).min(BAR_WIDTH);
@@ -351,10 +354,10 @@ fn direction(name: &str, direction: &Direction, top: u16) -> Line {
             let _ = write!(text, ", {}{why}", other.as_str());
         }
     }
-    let tone = match direction {
-        Direction { failed: Some(_), .. } => Tone::Bad,
-        Direction { confidence: Confidence::Sure, .. } => Tone::Good,
-        _ => Tone::Doubtful,
+    let style = match direction {
+        Direction { failed: Some(_), .. } => TextStyle::Bad,
+        Direction { confidence: Confidence::Sure, .. } => TextStyle::Good,
+        _ => TextStyle::Doubtful,
     };
-    Line { text, tone }
+    Line { text, style }
 }

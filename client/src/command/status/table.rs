@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::row::Row;
-use crate::terminal::{EscapedLine, Tone};
+use crate::terminal::{EscapedLine, TextStyle};
 
 /// The space between two columns.
 const GAP: usize = 2;
@@ -28,12 +28,12 @@ const FIRST: usize = 3;
 #[derive(Debug, Clone)]
 struct Cell {
     text: String,
-    tone: Tone,
+    style: TextStyle,
 }
 
 impl Cell {
-    fn new(text: &str, tone: Tone) -> Self {
-        Self { text: EscapedLine(text).to_string(), tone }
+    fn new(text: &str, style: TextStyle) -> Self {
+        Self { text: EscapedLine(text).to_string(), style }
     }
 
     fn width(&self) -> usize {
@@ -44,21 +44,21 @@ impl Cell {
 /// A line on the screen. Its `Display` writes colours, which anstream removes for a stream that
 /// shows none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Line(Vec<(String, Tone)>);
+pub(super) struct Line(Vec<(String, TextStyle)>);
 
 impl Line {
     /// A line without colours, with control characters escaped.
     pub(super) fn plain(text: &str) -> Self {
-        Self(vec![(EscapedLine(text).to_string(), Tone::Plain)])
+        Self(vec![(EscapedLine(text).to_string(), TextStyle::Plain)])
     }
 
     /// The same line, cut to a width.
     pub(super) fn cut(&self, width: usize) -> Self {
         let mut left = width;
-        let pieces = self.0.iter().map(|(text, tone)| {
+        let pieces = self.0.iter().map(|(text, style)| {
             let text: String = text.chars().take(left).collect();
             left -= text.chars().count();
-            (text, *tone)
+            (text, *style)
         });
         Self(pieces.collect())
     }
@@ -66,16 +66,16 @@ impl Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().filter(|(text, _)| !text.is_empty()).try_for_each(|(text, tone)| {
-            let style = tone.style();
-            write!(f, "{style}{text}{style:#}")
+        self.0.iter().filter(|(text, _)| !text.is_empty()).try_for_each(|(text, style)| {
+            let ansi = style.ansi();
+            write!(f, "{ansi}{text}{ansi:#}")
         })
     }
 }
 
 /// The heading and the lines of each row, at most `width` wide.
 pub(super) fn lines(rows: &[Row], width: usize) -> Vec<Line> {
-    let heading = HEADINGS.map(|text| Cell::new(text, Tone::Plain));
+    let heading = HEADINGS.map(|text| Cell::new(text, TextStyle::Plain));
     let mut table: Vec<[Cell; 5]> = std::iter::once(heading).chain(rows.iter().map(cells)).collect();
     let beside = (FIRST..=HEADINGS.len()).rev().find(|count| extent(&table, *count) <= width).unwrap_or(FIRST);
     shorten_names(&mut table, beside, width);
@@ -86,9 +86,9 @@ pub(super) fn lines(rows: &[Row], width: usize) -> Vec<Line> {
         lines.push(beside_each_other(first, &widths).cut(width));
         // Headings of columns that do not fit are left out.
         for cell in below.iter().filter(|cell| number > 0 && !["", "-"].contains(&cell.text.as_str())) {
-            let indent = (" ".repeat(INDENT), Tone::Plain);
+            let indent = (" ".repeat(INDENT), TextStyle::Plain);
             let wrapped = wrap(&cell.text, width.saturating_sub(INDENT)).into_iter();
-            lines.extend(wrapped.map(|text| Line(vec![indent.clone(), (text, cell.tone)]).cut(width)));
+            lines.extend(wrapped.map(|text| Line(vec![indent.clone(), (text, cell.style)]).cut(width)));
         }
     }
     lines
@@ -96,12 +96,12 @@ pub(super) fn lines(rows: &[Row], width: usize) -> Vec<Line> {
 
 fn cells(row: &Row) -> [Cell; 5] {
     let uptime = row.uptime().map_or_else(|| "-".to_owned(), |uptime| uptime.to_string());
-    let broken = |is: bool| if is { Tone::Bad } else { Tone::Plain };
+    let broken = |is: bool| if is { TextStyle::Bad } else { TextStyle::Plain };
     [
-        Cell::new(&row.service, Tone::Plain),
+        Cell::new(&row.service, TextStyle::Plain),
         Cell::new(row.state.word(), broken(row.state.has_failed())),
-        Cell::new(&uptime, Tone::Plain),
-        Cell::new(&row.path(), if row.may_hang() { Tone::Doubtful } else { Tone::Plain }),
+        Cell::new(&uptime, TextStyle::Plain),
+        Cell::new(&row.path(), if row.may_hang() { TextStyle::Doubtful } else { TextStyle::Plain }),
         Cell::new(&row.info(), broken(row.state.has_failed() || row.is_unhealthy())),
     ]
 }
@@ -140,9 +140,9 @@ fn beside_each_other(cells: &[Cell], widths: &[usize; 5]) -> Line {
     let last = cells.iter().rposition(|cell| cell.width() > 0).unwrap_or_default();
     let mut pieces = Vec::new();
     for (index, (cell, width)) in cells.iter().zip(widths).enumerate().take(last + 1) {
-        pieces.push((cell.text.clone(), cell.tone));
+        pieces.push((cell.text.clone(), cell.style));
         if index < last {
-            pieces.push((" ".repeat(width - cell.width() + GAP), Tone::Plain));
+            pieces.push((" ".repeat(width - cell.width() + GAP), TextStyle::Plain));
         }
     }
     Line(pieces)
