@@ -65,7 +65,7 @@ impl Server {
 const LARGEST: u32 = 1500;
 
 /// An address of the server, and the MTUs that the kernel knows for it.
-struct Choice {
+struct Destination {
     to: SocketAddr,
     link_mtu: Option<u32>,
     known: Result<u32, Errno>,
@@ -74,9 +74,9 @@ struct Choice {
 /// Measures one path.
 pub(super) fn measure(job: &Job, stop: &AtomicBool, on_progress: &(dyn Fn(Stage) + Sync)) -> PathReport {
     let begun = Instant::now();
-    let Some(choice) = choose(&job.server) else { return unresolved(job, "the server has no address") };
-    let link = u16::try_from(choice.link_mtu.unwrap_or(LARGEST).min(LARGEST)).unwrap_or(u16::MAX);
-    let known = choice.known.map_or(link, |known| u16::try_from(known).unwrap_or(u16::MAX).min(link));
+    let Some(destination) = destination_of(&job.server) else { return unresolved(job, "the server has no address") };
+    let link = u16::try_from(destination.link_mtu.unwrap_or(LARGEST).min(LARGEST)).unwrap_or(u16::MAX);
+    let known = destination.known.map_or(link, |known| u16::try_from(known).unwrap_or(u16::MAX).min(link));
     let subject = Subject {
         ipv6: job.family == Family::Ipv6,
         name: job.server.name.clone(),
@@ -88,17 +88,17 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, on_progress: &(dyn Fn(Stage)
         ipv6: subject.ipv6,
         top: link,
         learnt: (known < link).then_some(known),
-        no_route: choice.known.err(),
+        no_route: destination.known.err(),
         clamped: job.clamped,
         from_host: job.from_host,
         ..PathFacts::default()
     };
-    let mut sockets = Sockets::new(choice.to, begun, stop);
+    let mut sockets = Sockets::new(destination.to, begun, stop);
     if job.transfers_only {
         on_progress(Stage::Transfers);
         return only_transfers(job, &subject, &mut sockets, begun);
     }
-    let mut findings = if choice.known.is_ok() {
+    let mut findings = if destination.known.is_ok() {
         search(&mut sockets, &subject, Budget::within(job.deadline.left()), on_progress)
     } else {
         Findings::default()
@@ -106,11 +106,11 @@ pub(super) fn measure(job: &Job, stop: &AtomicBool, on_progress: &(dyn Fn(Stage)
     if let Some(learnt) = facts.learnt {
         findings.up.limit_to(learnt, LimitedBy::Learnt);
     }
-    try_others(job, &subject, &choice, &mut findings, &mut facts, stop, on_progress);
+    try_others(job, &subject, &destination, &mut findings, &mut facts, stop, on_progress);
     let may_try_udp = job.udp && findings.tls && job.deadline.left() > quic::longest(findings.rtt);
     // UDP often ends at the same size as TCP.
     let hints: Vec<u16> = findings.up.proven.into_iter().collect();
-    let udp = may_try_udp.then(|| quic::measure(choice.to, link, &hints, findings.rtt, stop).ok()).flatten();
+    let udp = may_try_udp.then(|| quic::measure(destination.to, link, &hints, findings.rtt, stop).ok()).flatten();
     let transfers = (job.proof && findings.connected && job.deadline.left() > LIMIT).then(|| {
         // If a filter drops large hellos, a padded transfer would fail for that reason and show
         // nothing about sizes.
@@ -211,19 +211,21 @@ fn only_transfers(job: &Job, subject: &Subject, sockets: &mut Sockets<'_>, begun
 fn try_others(
     job: &Job,
     subject: &Subject,
-    choice: &Choice,
+    destination: &Destination,
     findings: &mut Findings,
     facts: &mut PathFacts,
     stop: &AtomicBool,
     on_progress: &dyn Fn(Stage),
 ) {
     if !findings.connected {
-        let link = egress(choice.to.ip()).ok().flatten().map(|egress| egress.link);
-        let rejects = |link: String| rejects(choice.to, &link);
+        let link = egress(destination.to.ip()).ok().flatten().map(|egress| egress.link);
+        let rejects = |link: String| rejects(destination.to, &link);
         let is_refused = findings.refusals.iter().any(|(errno, _)| errno.is_some());
-        facts.own_firewall = drops(choice.to) || is_refused && link.is_some_and(rejects);
+        facts.own_firewall = drops(destination.to) || is_refused && link.is_some_and(rejects);
     }
-    let Some((second, to)) = job.second.as_ref().and_then(|second| Some((second, choose(second)?.to))) else { return };
+    let Some((second, to)) = job.second.as_ref().and_then(|second| Some((second, destination_of(second)?.to))) else {
+        return;
+    };
     let (up, down) = narrow(findings);
     let silent = !findings.tls && !findings.alert && !findings.not_tls;
     if !(up || down || silent) || facts.no_route.is_some() {
@@ -253,18 +255,18 @@ fn try_others(
 
 /// The address for which the kernel has learnt no smaller path MTU, or else the first. `None` if
 /// there is no address.
-fn choose(server: &Server) -> Option<Choice> {
+fn destination_of(server: &Server) -> Option<Destination> {
     let mut first = None;
     for to in server.addresses.iter().take(2) {
         let known = known_mtu(*to);
         let link_mtu = egress(to.ip()).ok().flatten().map(|egress| egress.mtu);
-        let choice = Choice { to: *to, link_mtu, known };
-        if let (Ok(known), Some(link)) = (&choice.known, link_mtu)
+        let destination = Destination { to: *to, link_mtu, known };
+        if let (Ok(known), Some(link)) = (&destination.known, link_mtu)
             && *known >= link.min(LARGEST)
         {
-            return Some(choice);
+            return Some(destination);
         }
-        first.get_or_insert(choice);
+        first.get_or_insert(destination);
     }
     first
 }
