@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use airpods_dbus::{Counters, LinkName, Unclampable};
 
-use crate::kernel::{Applied, Event, Events, Held, Kernel, KernelError, Link, Links, Routes, Ruleset};
+use crate::kernel::{Applied, Event, Events, Kernel, KernelError, Link, Links, Routes, Ruleset, TableState};
 
 /// A kernel in memory. Clones share its state, so a test can keep one and give another away.
 #[derive(Clone)]
-pub struct Simulated(Arc<Mutex<World>>);
+pub struct Simulated(Arc<Mutex<KernelState>>);
 
 /// How a simulated kernel refuses a change of its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Refusal {
     Unreadable,
 }
 
-struct World {
+struct KernelState {
     links: Vec<Link>,
     unclampable: Vec<Unclampable>,
     table: Option<Table>,
@@ -58,7 +58,7 @@ impl Simulated {
     /// A kernel with these links and no table.
     #[must_use]
     pub fn with_links(links: Vec<Link>) -> Self {
-        Self(Arc::new(Mutex::new(World {
+        Self(Arc::new(Mutex::new(KernelState {
             links,
             unclampable: Vec::new(),
             table: None,
@@ -74,65 +74,65 @@ impl Simulated {
 
     /// Sets the VPN links that no rule can name, and reports [`Event::Network`].
     pub fn set_unclampable(&self, unclampable: Vec<Unclampable>) {
-        self.world().unclampable = unclampable;
+        self.state().unclampable = unclampable;
         self.report(&Event::Network);
     }
 
     /// Makes each read of the table take this long.
     pub fn set_reading_time(&self, time: Duration) {
-        self.world().reading.0 = time;
+        self.state().reading.0 = time;
     }
 
     /// Makes every read fail, or work again.
     pub fn set_unreadable(&self, is_unreadable: bool) {
-        self.world().is_unreadable = is_unreadable;
+        self.state().is_unreadable = is_unreadable;
     }
 
     /// The number of reads of the table.
     #[must_use]
     pub fn times_read(&self) -> usize {
-        self.world().reading.1
+        self.state().reading.1
     }
 
     /// How often routes were read.
     #[must_use]
     pub fn times_routes_read(&self) -> usize {
-        self.world().route_reads
+        self.state().route_reads
     }
 
     /// Replaces the table by a foreign one of the same name, and reports that.
     pub fn set_foreign_table(&self) {
-        self.world().table = Some(Table::Foreign);
+        self.state().table = Some(Table::Foreign);
         self.report(&Event::Rules { pid: 4711, program: "nft".to_owned() });
     }
 
     /// Whether the table is a foreign one.
     #[must_use]
     pub fn has_foreign_table(&self) -> bool {
-        self.world().table == Some(Table::Foreign)
+        self.state().table == Some(Table::Foreign)
     }
 
     /// Replaces the links, and reports [`Event::Network`].
     pub fn set_links(&self, links: Vec<Link>) {
-        self.world().links = links;
+        self.state().links = links;
         self.report(&Event::Network);
     }
 
     /// Removes the table, as another program's `nft flush ruleset` would, and reports that.
     pub fn remove_table(&self) {
-        self.world().table = None;
+        self.state().table = None;
         self.report(&Event::Rules { pid: 4711, program: "nft".to_owned() });
     }
 
     /// Makes every later change fail this way, or with `None` succeed again.
     pub fn refuse(&self, refusal: Option<Refusal>) {
-        self.world().refusal = refusal;
+        self.state().refusal = refusal;
     }
 
     /// The content of the table, if the helper made it.
     #[must_use]
     pub fn table(&self) -> Option<Ruleset> {
-        match &self.world().table {
+        match &self.state().table {
             Some(Table::Ours(ruleset)) => Some(ruleset.clone()),
             Some(Table::Foreign) | None => None,
         }
@@ -141,28 +141,28 @@ impl Simulated {
     /// The number of changes of the table.
     #[must_use]
     pub fn times_applied(&self) -> usize {
-        self.world().applied
+        self.state().applied
     }
 
     /// Reports an event to every watcher.
     pub fn report(&self, event: &Event) {
-        for (bell, events) in &mut self.world().watchers {
+        for (bell, events) in &mut self.state().watchers {
             locked(events).push(event.clone());
             // A full socket is readable already, and a closed one has no reader.
             drop(bell.write(&[0]));
         }
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn state(&self) -> MutexGuard<'_, KernelState> {
         locked(&self.0)
     }
 }
 
-impl World {
-    fn held(&self) -> Option<Held> {
+impl KernelState {
+    fn table_state(&self) -> Option<TableState> {
         self.table.as_ref().map(|table| match table {
-            Table::Ours(ruleset) => Held { ruleset: ruleset.clone(), counters: self.counters, is_ours: true },
-            Table::Foreign => Held::default(),
+            Table::Ours(ruleset) => TableState { ruleset: ruleset.clone(), counters: self.counters, is_ours: true },
+            Table::Foreign => TableState::default(),
         })
     }
 
@@ -191,47 +191,47 @@ impl Refusal {
 
 impl Kernel for Simulated {
     fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Links, KernelError> {
-        let mut world = self.world();
-        world.readable()?;
-        let links = world.links.clone();
-        world.route_reads += links.iter().filter(|link| routes_of(link)).count();
+        let mut state = self.state();
+        state.readable()?;
+        let links = state.links.clone();
+        state.route_reads += links.iter().filter(|link| routes_of(link)).count();
         let with_routes =
             |link: Link| Link { routes: if routes_of(&link) { link.routes } else { Routes::default() }, ..link };
-        Ok(Links { named: links.into_iter().map(with_routes).collect(), unclampable: world.unclampable.clone() })
+        Ok(Links { named: links.into_iter().map(with_routes).collect(), unclampable: state.unclampable.clone() })
     }
 
     fn link(&mut self, name: &LinkName) -> Result<Option<Link>, KernelError> {
-        let world = self.world();
-        world.readable()?;
-        let found = world.links.iter().find(|link| link.name == *name).cloned();
+        let state = self.state();
+        state.readable()?;
+        let found = state.links.iter().find(|link| link.name == *name).cloned();
         Ok(found.map(|link| Link { routes: Routes::default(), ..link }))
     }
 
     fn apply(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
-        let mut world = self.world();
-        if let Some(refusal) = world.refusal.filter(|refusal| *refusal != Refusal::Unreadable) {
+        let mut state = self.state();
+        if let Some(refusal) = state.refusal.filter(|refusal| *refusal != Refusal::Unreadable) {
             return Err(refusal.error());
         }
-        let before = world.held();
-        world.table = Some(Table::Ours(wanted.clone())).filter(|_| !wanted.is_empty());
-        world.applied += 1;
-        match world.refusal.take() {
+        let before = state.table_state();
+        state.table = Some(Table::Ours(wanted.clone())).filter(|_| !wanted.is_empty());
+        state.applied += 1;
+        match state.refusal.take() {
             Some(unreadable) => Err(unreadable.error()),
-            None => Ok(Applied { before, after: world.held() }),
+            None => Ok(Applied { before, after: state.table_state() }),
         }
     }
 
-    fn held(&mut self) -> Result<Option<Held>, KernelError> {
-        let (time, held) = {
-            let mut world = self.world();
-            world.readable()?;
-            world.reading.1 += 1;
-            (world.reading.0, world.held())
+    fn read_table(&mut self) -> Result<Option<TableState>, KernelError> {
+        let (time, table) = {
+            let mut state = self.state();
+            state.readable()?;
+            state.reading.1 += 1;
+            (state.reading.0, state.table_state())
         };
         if !time.is_zero() {
             thread::sleep(time);
         }
-        Ok(held)
+        Ok(table)
     }
 
     fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
@@ -241,7 +241,7 @@ impl Kernel for Simulated {
             end.set_nonblocking(true).map_err(failed)?;
         }
         let events = Arc::default();
-        self.world().watchers.push((there, Arc::clone(&events)));
+        self.state().watchers.push((there, Arc::clone(&events)));
         Ok(Box::new(EventSocket { wake: here, events }))
     }
 }

@@ -2,7 +2,7 @@
 
 use airpods_dbus::LinkName;
 
-use crate::kernel::{Applied, Events, Held, Kernel, KernelError, Link, Links, Ruleset};
+use crate::kernel::{Applied, Events, Kernel, KernelError, Link, Links, Ruleset, TableState};
 
 /// The kernel without `piece`.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ impl Kernel for Unsupported {
         Err(self.error())
     }
 
-    fn held(&mut self) -> Result<Option<Held>, KernelError> {
+    fn read_table(&mut self) -> Result<Option<TableState>, KernelError> {
         Err(self.error())
     }
 

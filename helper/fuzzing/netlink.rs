@@ -83,9 +83,9 @@ pub fn table(bytes: &[u8]) {
         list.push(piece.to_vec());
     }
     let found = found(&answers);
-    let held = found.held();
+    let state = found.state();
     let Some(ours) = &found.ours else {
-        assert!(held.ruleset.is_empty());
+        assert!(state.ruleset.is_empty());
         return;
     };
     let as_made = FoundTable { flags: 0, owner: None, ..found.clone() };

@@ -87,9 +87,9 @@ pub fn run(
 
 /// Removes the table. A foreign table stays, unless a remembered clamp was to replace it.
 fn remove(kernel: &mut dyn Kernel, state_dirs: &StateDirs, log: &Log, cause: &str) -> Result<(), KernelError> {
-    let Some(held) = kernel.held()? else { return Ok(()) };
+    let Some(table) = kernel.read_table()? else { return Ok(()) };
     let (saved, _) = state_dirs.load();
-    if !held.is_ours && saved.desired.is_empty() {
+    if !table.is_ours && saved.desired.is_empty() {
         log.write(Line::warning("foreign-table-left").with("table", "inet airpods"));
         return Ok(());
     }

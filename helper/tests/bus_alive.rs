@@ -14,7 +14,7 @@ use airpods_helper::daemon::ExitReason;
 use airpods_helper::doubles::Recording;
 use airpods_helper::doubles::Unsupported;
 use airpods_helper::doubles::{Refusal, Simulated};
-use airpods_helper::kernel::{Applied, Events, Held, Kernel, KernelError, Link, Links, Ruleset};
+use airpods_helper::kernel::{Applied, Events, Kernel, KernelError, Link, Links, Ruleset, TableState};
 use private_bus::*;
 use sd_notify::NotifyState;
 use zbus::Message;
@@ -31,12 +31,12 @@ fn signs(helper: &Helper) -> usize {
 }
 
 /// A kernel that does not answer while it is stuck.
-struct Stuck {
+struct StuckKernel {
     kernel: Simulated,
     is_stuck: Arc<AtomicBool>,
 }
 
-impl Kernel for Stuck {
+impl Kernel for StuckKernel {
     fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Links, KernelError> {
         while self.is_stuck.load(Ordering::Relaxed) {
             thread::sleep(Duration::from_millis(1));
@@ -52,8 +52,8 @@ impl Kernel for Stuck {
         self.kernel.apply(wanted)
     }
 
-    fn held(&mut self) -> Result<Option<Held>, KernelError> {
-        self.kernel.held()
+    fn read_table(&mut self) -> Result<Option<TableState>, KernelError> {
+        self.kernel.read_table()
     }
 
     fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
@@ -74,8 +74,8 @@ impl Drop for Free {
 fn a_helper_whose_kernel_does_not_answer_gives_no_sign_of_life_until_it_does() {
     let is_stuck = Arc::new(AtomicBool::new(false));
     let stuck = Arc::clone(&is_stuck);
-    let view = Box::new(|kernel| -> Box<dyn Kernel> { Box::new(Stuck { kernel, is_stuck: stuck }) });
-    let helper = Helper::with(Choice { manager: watched(), view, ..Choice::default() });
+    let view = Box::new(|kernel| -> Box<dyn Kernel> { Box::new(StuckKernel { kernel, is_stuck: stuck }) });
+    let helper = Helper::with(Setup { manager: watched(), view, ..Setup::default() });
     let free = Free(Arc::clone(&is_stuck));
     helper.wait_until("signs of life", || signs(&helper) >= 3);
     is_stuck.store(true, Ordering::Relaxed);
@@ -91,13 +91,13 @@ fn a_helper_whose_kernel_does_not_answer_gives_no_sign_of_life_until_it_does() {
 #[test]
 fn a_helper_that_cannot_watch_its_kernel_gives_signs_of_life() {
     let view = Box::new(|_| -> Box<dyn Kernel> { Box::new(Unsupported { piece: "nf_tables".to_owned() }) });
-    let helper = Helper::with(Choice { manager: watched(), view, ..Choice::default() });
+    let helper = Helper::with(Setup { manager: watched(), view, ..Setup::default() });
     helper.wait_until("signs of life", || signs(&helper) >= 3);
 }
 
 #[test]
 fn a_journal_that_takes_no_line_keeps_neither_links_nor_calls_nor_signs_of_life_waiting() {
-    let helper = Helper::with(Choice { manager: watched(), links: vec![], ..Choice::default() });
+    let helper = Helper::with(Setup { manager: watched(), links: vec![], ..Setup::default() });
     let client = helper.client();
     client.on_link("").unwrap();
     let journal = helper.stop_journal();
@@ -125,7 +125,7 @@ fn refused_at_first() -> Helper {
         kernel.refuse(Some(Refusal::Refused));
         Box::new(kernel)
     });
-    Helper::with(Choice { state: Some(KEPT), view, ..Choice::default() })
+    Helper::with(Setup { state: Some(KEPT), view, ..Setup::default() })
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_helper_with_refused_rules_reports_ready_logs_it_and_retries() {
 #[test]
 fn a_helper_without_clamps_is_ready_even_without_nf_tables() {
     let view = Box::new(|_| -> Box<dyn Kernel> { Box::new(Unsupported { piece: "nf_tables".to_owned() }) });
-    let helper = Helper::with(Choice { view, ..Choice::default() });
+    let helper = Helper::with(Setup { view, ..Setup::default() });
     helper.wait_until("it is ready", || helper.manager.times_notified(&NotifyState::Ready) == 1);
     assert!(!helper.log_text().contains("event=ready-without-rules"), "{}", helper.log_text());
 }
@@ -197,7 +197,7 @@ fn never_answered() -> Recording {
 
 #[test]
 fn an_open_prompt_does_not_stop_watchdog_notifications() {
-    let helper = Helper::with(Choice { manager: watched(), authority: never_answered(), ..Choice::default() });
+    let helper = Helper::with(Setup { manager: watched(), authority: never_answered(), ..Setup::default() });
     let waiting = open_prompt(&helper);
     let before = signs(&helper);
     helper.wait_until("signs of life", || signs(&helper) >= before + 4);
@@ -210,7 +210,7 @@ fn an_open_prompt_does_not_stop_watchdog_notifications() {
 fn a_stop_during_a_prompt_ends_the_helper_at_once_and_informs_the_caller() {
     for is_there in [true, false] {
         let manager = Manager { is_there, ..Manager::default() };
-        let mut helper = Helper::with(Choice { manager, authority: never_answered(), ..Choice::default() });
+        let mut helper = Helper::with(Setup { manager, authority: never_answered(), ..Setup::default() });
         let waiting = open_prompt(&helper);
         let asked = Instant::now();
         assert_eq!(helper.stop().unwrap(), ExitReason::Stopped);

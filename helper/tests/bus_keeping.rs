@@ -90,7 +90,7 @@ fn a_runtime_folder_that_cannot_be_written_is_no_obstacle() {
 
 #[test]
 fn a_link_that_comes_is_active_and_one_that_goes_is_waited_for() {
-    let helper = Helper::with(Choice { links: vec![], ..Choice::default() });
+    let helper = Helper::with(Setup { links: vec![], ..Setup::default() });
     let client = helper.client();
     assert_eq!(client.on_link("wg0"), Ok(true));
     assert_eq!(state_of(&client, "wg0"), ClampState::Waiting);
@@ -104,7 +104,7 @@ fn a_link_that_comes_is_active_and_one_that_goes_is_waited_for() {
 
 #[test]
 fn a_named_link_that_comes_as_no_vpn_leaves_the_rules() {
-    let helper = Helper::with(Choice { links: vec![], ..Choice::default() });
+    let helper = Helper::with(Setup { links: vec![], ..Setup::default() });
     let client = helper.client();
     client.on_link("wg0").unwrap();
     helper.kernel.set_links(vec![link("wg0", "bridge")]);
@@ -114,7 +114,7 @@ fn a_named_link_that_comes_as_no_vpn_leaves_the_rules() {
 
 #[test]
 fn a_persistent_auto_saves_new_names_for_after_a_reboot() {
-    let helper = Helper::with(Choice { links: vec![], ..Choice::default() });
+    let helper = Helper::with(Setup { links: vec![], ..Setup::default() });
     helper.client().on_with("", kept()).unwrap();
     helper.kernel.set_links(vec![wireguard("wg0")]);
     let text = || fs::read_to_string(helper.state_dirs.persistent.join(FILE)).unwrap_or_default();
@@ -125,7 +125,7 @@ fn a_persistent_auto_saves_new_names_for_after_a_reboot() {
 
 #[test]
 fn auto_follows_links_as_they_come_and_keeps_their_names() {
-    let helper = Helper::with(Choice { links: vec![], ..Choice::default() });
+    let helper = Helper::with(Setup { links: vec![], ..Setup::default() });
     let client = helper.client();
     client.on_link("").unwrap();
     helper.kernel.set_links(vec![wireguard("wg0")]);
@@ -137,7 +137,7 @@ fn auto_follows_links_as_they_come_and_keeps_their_names() {
 #[test]
 fn without_a_service_manager_links_are_followed_too() {
     let manager = Manager { is_there: false, ..Manager::default() };
-    let helper = Helper::with(Choice { links: vec![], manager, ..Choice::default() });
+    let helper = Helper::with(Setup { links: vec![], manager, ..Setup::default() });
     helper.client().on_link("").unwrap();
     helper.kernel.set_links(vec![wireguard("wg0")]);
     helper.wait_until("wg0 is clamped", || helper.clamped() == ["wg0"]);
@@ -239,7 +239,7 @@ fn a_reboot_brings_back_what_was_kept() {
 
 #[test]
 fn a_broken_state_file_is_logged_and_ignored() {
-    let helper = Helper::with(Choice { state: Some("{\"version\":1,\"auto\""), ..Choice::default() });
+    let helper = Helper::with(Setup { state: Some("{\"version\":1,\"auto\""), ..Setup::default() });
     assert!(helper.log_text().contains("event=state-ignored"), "{}", helper.log_text());
     assert_eq!(helper.client().on_link("wg0"), Ok(true));
     let file = helper.state_dirs.runtime.join(FILE);
@@ -260,7 +260,7 @@ fn there_are_never_more_clamps_than_the_contract_allows() {
 #[test]
 fn an_idle_helper_exits_and_one_with_clamps_stays() {
     let idle_timeout = Duration::from_millis(200);
-    let mut helper = Helper::with(Choice { idle_timeout, ..Choice::default() });
+    let mut helper = Helper::with(Setup { idle_timeout, ..Setup::default() });
     let client = helper.client();
     client.on_link("wg0").unwrap();
     thread::sleep(idle_timeout * 3);
@@ -272,7 +272,7 @@ fn an_idle_helper_exits_and_one_with_clamps_stays() {
 /// Calls a method without arguments half the idle timeout after the caller's first call. Returns
 /// how long the helper stayed after that; `None` if it had left before.
 fn stays_after(interface: &str, method: &str, idle_timeout: Duration) -> Option<Duration> {
-    let mut helper = Helper::with(Choice { idle_timeout, ..Choice::default() });
+    let mut helper = Helper::with(Setup { idle_timeout, ..Setup::default() });
     let connection = helper.bus.connect();
     let call = |interface: &str, method: &str| {
         let called = connection.call_method(Some(names::BUS_NAME), names::OBJECT_PATH, Some(interface), method, &());
@@ -319,7 +319,7 @@ fn a_call_of_any_kind_keeps_an_unused_helper_for_the_idle_timeout() {
 fn a_call_that_arrives_while_it_leaves_is_answered() {
     let idle_timeout = Duration::from_millis(60);
     for after in [50, 55, 58, 60, 62, 65, 70, 80, 100] {
-        let mut helper = Helper::with(Choice { idle_timeout, ..Choice::default() });
+        let mut helper = Helper::with(Setup { idle_timeout, ..Setup::default() });
         let client = helper.client();
         // On a slow machine it may have left already.
         drop(zruntime::block_on(client.helper.get_status()));

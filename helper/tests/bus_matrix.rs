@@ -181,7 +181,7 @@ fn state(helper: &Helper) -> String {
 
 /// A helper for which every method changes something: its clamp can be changed, ended and dropped.
 fn clamping(bus: BusDaemon, polkit: &Recording) -> Helper {
-    let helper = Helper::with(Choice { bus, authority: polkit.clone(), ..Choice::default() });
+    let helper = Helper::with(Setup { bus, authority: polkit.clone(), ..Setup::default() });
     polkit.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
     let options = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), persist: true, any_link: false };
     helper.client().on_with("wg0", options).unwrap();
@@ -280,7 +280,7 @@ fn read(bus: BusDaemon, caller: &Caller, method: &Method) {
 
 on_both_buses! {
     fn every_served_method_asks_for_its_own_action_and_gives_every_kind_of_caller_what_is_theirs(bus: BusDaemon) {
-        let served = methods(&introspected(&Helper::with(Choice { bus, ..Choice::default() })));
+        let served = methods(&introspected(&Helper::with(Setup { bus, ..Setup::default() })));
         assert_eq!(served.len(), Action::OF_METHODS.len());
         for method in served {
             let action = action_of(&method.name);
@@ -294,7 +294,7 @@ on_both_buses! {
     }
 
     fn every_served_property_is_read_by_every_kind_of_caller_set_by_none_and_never_prompts(bus: BusDaemon) {
-        let helper = Helper::with(Choice { bus, ..Choice::default() });
+        let helper = Helper::with(Setup { bus, ..Setup::default() });
         let xml = introspected(&helper);
         let document = parsed(&xml);
         let properties = members(&document, "property");

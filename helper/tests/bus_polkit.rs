@@ -17,17 +17,17 @@ fn sorted(details: Vec<(&'static str, String)>) -> Vec<(String, String)> {
     sorted
 }
 
-struct Scene {
+struct Fixture {
     helper: Helper,
     recorded: Recorded,
     polkit: Option<Connection>,
 }
 
-fn with_polkit(mode: AnswerMode) -> Scene {
+fn with_polkit(mode: AnswerMode) -> Fixture {
     let bus = PrivateBus::start();
     let (polkit, recorded) = serve(&bus, mode);
-    let helper = Helper::on(bus, Choice { asks_polkit: true, ..Choice::default() });
-    Scene { helper, recorded, polkit: Some(polkit) }
+    let helper = Helper::on(bus, Setup { asks_polkit: true, ..Setup::default() });
+    Fixture { helper, recorded, polkit: Some(polkit) }
 }
 
 fn serve(bus: &PrivateBus, mode: AnswerMode) -> (Connection, Recorded) {
@@ -39,7 +39,7 @@ fn serve(bus: &PrivateBus, mode: AnswerMode) -> (Connection, Recorded) {
 /// A helper on a bus that starts this program for polkit's name.
 fn where_polkit_is_started_by(program: &str) -> Helper {
     let bus = PrivateBus::with_services(&[(POLKIT, program)]);
-    Helper::on(bus, Choice { asks_polkit: true, ..Choice::default() })
+    Helper::on(bus, Setup { asks_polkit: true, ..Setup::default() })
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn polkit_that_is_started_slowly_is_waited_for() {
 
 #[test]
 fn polkit_that_is_not_there_or_cannot_be_started_is_an_answer_at_once() {
-    let absent = Helper::with(Choice { asks_polkit: true, ..Choice::default() });
+    let absent = Helper::with(Setup { asks_polkit: true, ..Setup::default() });
     for helper in [absent, where_polkit_is_started_by("/bin/false")] {
         let before = Instant::now();
         let client = helper.client_of(NOBODY);
@@ -77,24 +77,24 @@ fn polkit_that_is_not_there_or_cannot_be_started_is_an_answer_at_once() {
 
 #[test]
 fn polkit_that_ends_while_it_is_asked_is_asked_again_and_one_that_ends_at_a_prompt_frees_it() {
-    let mut scene = with_polkit(AnswerMode::Hangs);
-    let client = scene.helper.client_of(NOBODY);
+    let mut fixture = with_polkit(AnswerMode::Hangs);
+    let client = fixture.helper.client_of(NOBODY);
     let served = std::thread::scope(|scope| {
         let asked = scope.spawn(|| client.on_link("wg0"));
-        scene.helper.wait_until("polkit is asked", || scene.recorded.so_far().questions.len() == 1);
-        zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
-        let (polkit, recorded) = serve(&scene.helper.bus, AnswerMode::HangsAtPrompt);
-        (scene.polkit, scene.recorded) = (Some(polkit), recorded);
+        fixture.helper.wait_until("polkit is asked", || fixture.recorded.so_far().questions.len() == 1);
+        zruntime::block_on(fixture.polkit.take().unwrap().close()).unwrap();
+        let (polkit, recorded) = serve(&fixture.helper.bus, AnswerMode::HangsAtPrompt);
+        (fixture.polkit, fixture.recorded) = (Some(polkit), recorded);
         asked.join().unwrap()
     });
     // Either the helper asked the second polkitd, or that one came too late.
     let kinds = [ErrorKind::InteractiveAuthorizationRequired, ErrorKind::AuthUnavailable];
-    assert!(kinds.contains(&kind(served)), "{}", scene.helper.log_text());
+    assert!(kinds.contains(&kind(served)), "{}", fixture.helper.log_text());
     let ended = std::thread::scope(|scope| {
-        let before = scene.recorded.so_far().questions.len();
+        let before = fixture.recorded.so_far().questions.len();
         let asked = scope.spawn(|| client.on_asking("wg0"));
-        scene.helper.wait_until("the prompt", || scene.recorded.so_far().questions.len() == before + 2);
-        zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
+        fixture.helper.wait_until("the prompt", || fixture.recorded.so_far().questions.len() == before + 2);
+        zruntime::block_on(fixture.polkit.take().unwrap().close()).unwrap();
         asked.join().unwrap()
     });
     let error = ended.unwrap_err();
@@ -103,20 +103,20 @@ fn polkit_that_ends_while_it_is_asked_is_asked_again_and_one_that_ends_at_a_prom
         (ErrorKind::AuthUnavailable, true),
         "{error}"
     );
-    let _polkit = serve(&scene.helper.bus, AnswerMode::NeedsPassword);
+    let _polkit = serve(&fixture.helper.bus, AnswerMode::NeedsPassword);
     assert_eq!(client.on_asking("wg0"), Ok(true), "the prompt is free");
 }
 
 #[test]
 fn a_prompt_ends_when_polkit_loses_its_name() {
-    let scene = with_polkit(AnswerMode::HangsAtPrompt);
-    let client = scene.helper.client_of(NOBODY);
+    let fixture = with_polkit(AnswerMode::HangsAtPrompt);
+    let client = fixture.helper.client_of(NOBODY);
     let ended = std::thread::scope(|scope| {
         let asked = scope.spawn(|| client.on_asking("wg0"));
-        scene.helper.wait_until("the prompt", || scene.recorded.so_far().questions.len() == 2);
+        fixture.helper.wait_until("the prompt", || fixture.recorded.so_far().questions.len() == 2);
         // The helper sees that polkit owns the name before polkit loses it.
         std::thread::sleep(Duration::from_secs(3));
-        zruntime::block_on(scene.polkit.as_ref().unwrap().release_name(POLKIT)).unwrap();
+        zruntime::block_on(fixture.polkit.as_ref().unwrap().release_name(POLKIT)).unwrap();
         asked.join().unwrap()
     });
     assert_eq!(kind(ended), ErrorKind::AuthUnavailable);
@@ -124,8 +124,8 @@ fn a_prompt_ends_when_polkit_loses_its_name() {
 
 #[test]
 fn the_polkit_request_is_about_the_sender_only() {
-    let scene = with_polkit(AnswerMode::Fixed(true, false, false));
-    let client = scene.helper.client();
+    let fixture = with_polkit(AnswerMode::Fixed(true, false, false));
+    let client = fixture.helper.client();
     assert_eq!(client.on_link("wg0"), Ok(true));
     let question = |action: &str, interface: &str, operation: &str, flags| RecordedQuestion {
         subject: format!("system-bus-name name=\"{}\"", client.name()),
@@ -136,28 +136,29 @@ fn the_polkit_request_is_about_the_sender_only() {
     // A caller who needs no password costs one question, whether the call allows a prompt or not.
     assert!(zruntime::block_on(client.helper.reset_asking()).unwrap());
     assert_eq!(
-        scene.recorded.so_far().questions,
+        fixture.recorded.so_far().questions,
         [
             question(names::ACTION_CLAMP_ON, "wg0", "clamp-on", 0),
             question(names::ACTION_RESET, "every link", "reset", 0),
         ]
     );
-    assert!(scene.recorded.so_far().cancelled.is_empty(), "what is answered needs no taking back");
+    assert!(fixture.recorded.so_far().cancelled.is_empty(), "what is answered needs no taking back");
 }
 
 #[test]
 fn a_password_is_asked_for_only_after_a_challenge_from_polkit() {
-    let flags =
-        |scene: &Scene| scene.recorded.so_far().questions.iter().map(|question| question.flags).collect::<Vec<_>>();
-    let scene = with_polkit(AnswerMode::Fixed(true, false, false));
-    assert_eq!(scene.helper.client_of(NOBODY).on_asking("wg0"), Ok(true));
-    assert_eq!(flags(&scene), [0]);
-    let scene = with_polkit(AnswerMode::NeedsPassword);
-    assert_eq!(scene.helper.client_of(NOBODY).on_asking("wg0"), Ok(true));
-    assert_eq!(flags(&scene), [0, 1]);
-    let questions = scene.recorded.so_far().questions.clone();
+    let flags = |fixture: &Fixture| {
+        fixture.recorded.so_far().questions.iter().map(|question| question.flags).collect::<Vec<_>>()
+    };
+    let fixture = with_polkit(AnswerMode::Fixed(true, false, false));
+    assert_eq!(fixture.helper.client_of(NOBODY).on_asking("wg0"), Ok(true));
+    assert_eq!(flags(&fixture), [0]);
+    let fixture = with_polkit(AnswerMode::NeedsPassword);
+    assert_eq!(fixture.helper.client_of(NOBODY).on_asking("wg0"), Ok(true));
+    assert_eq!(flags(&fixture), [0, 1]);
+    let questions = fixture.recorded.so_far().questions.clone();
     assert_eq!(questions[0], RecordedQuestion { flags: 0, ..questions[1].clone() }, "the same question");
-    assert_eq!(scene.helper.audit().len(), 1, "and one line for the call");
+    assert_eq!(fixture.helper.audit().len(), 1, "and one line for the call");
 }
 
 #[test]
@@ -168,27 +169,27 @@ fn each_answer_of_polkit_has_its_own_error() {
         (AnswerMode::Fixed(false, false, true), ErrorKind::AuthDismissed),
         (AnswerMode::Fails, ErrorKind::AccessDenied),
     ] {
-        let scene = with_polkit(mode);
-        assert_eq!(kind(scene.helper.client().on_link("wg0")), expected);
-        assert_eq!(scene.helper.kernel.times_applied(), 0);
+        let fixture = with_polkit(mode);
+        assert_eq!(kind(fixture.helper.client().on_link("wg0")), expected);
+        assert_eq!(fixture.helper.kernel.times_applied(), 0);
     }
 }
 
 #[test]
 fn an_action_that_is_not_installed_is_named_in_the_log() {
-    let scene = with_polkit(AnswerMode::Fails);
-    assert_eq!(kind(scene.helper.client().on_link("wg0")), ErrorKind::AccessDenied);
-    let log = scene.helper.log_text();
+    let fixture = with_polkit(AnswerMode::Fails);
+    assert_eq!(kind(fixture.helper.client().on_link("wg0")), ErrorKind::AccessDenied);
+    let log = fixture.helper.log_text();
     assert!(log.contains("not registered") && log.contains("policy is not installed"), "{log}");
 }
 
 #[test]
 fn a_caller_unknown_to_polkit_is_denied_and_not_logged_as_a_polkit_fault() {
-    let scene = with_polkit(AnswerMode::CallerUnknown);
+    let fixture = with_polkit(AnswerMode::CallerUnknown);
     // This also refuses root. With polkit absent, the helper would have served root.
-    assert_eq!(kind(scene.helper.client().on_link("wg0")), ErrorKind::AccessDenied);
-    assert_eq!(scene.helper.kernel.times_applied(), 0);
-    let log = scene.helper.log_text();
+    assert_eq!(kind(fixture.helper.client().on_link("wg0")), ErrorKind::AccessDenied);
+    assert_eq!(fixture.helper.kernel.times_applied(), 0);
+    let log = fixture.helper.log_text();
     assert!(log.contains("the caller has left the bus") && !log.contains("polkitd"), "{log}");
 }
 
@@ -198,26 +199,26 @@ const IN_TIME: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_silent_polkit_is_given_up_long_before_the_bus_timeout() {
-    let scene = with_polkit(AnswerMode::Hangs);
+    let fixture = with_polkit(AnswerMode::Hangs);
     let before = Instant::now();
     let options = ["--bus=ADDRESS", "--print-reply", "--dest=org.airpods.Helper1", names::OBJECT_PATH];
-    assert_eq!(scene.helper.client().on_link("wg0"), Ok(true), "root needs no polkit");
+    assert_eq!(fixture.helper.client().on_link("wg0"), Ok(true), "root needs no polkit");
     assert!(before.elapsed() < IN_TIME);
     let before = Instant::now();
     let call = [&options[..], &["org.airpods.Helper1.ClampOff", "string:wg0"]].concat();
-    let (is_served, text) = scene.helper.bus.program_as(65534, "dbus-send", &call);
+    let (is_served, text) = fixture.helper.bus.program_as(65534, "dbus-send", &call);
     assert!(!is_served && text.contains("org.airpods.Helper1.Error.AuthUnavailable"), "{text}");
     assert!(before.elapsed() < IN_TIME);
-    scene.helper.wait_until("both questions are taken back", || scene.recorded.so_far().cancelled.len() == 2);
+    fixture.helper.wait_until("both questions are taken back", || fixture.recorded.so_far().cancelled.len() == 2);
 }
 
 #[test]
 fn a_silent_polkit_delays_no_interactive_caller() {
-    let scene = with_polkit(AnswerMode::Hangs);
+    let fixture = with_polkit(AnswerMode::Hangs);
     let before = Instant::now();
-    assert_eq!(scene.helper.client().on_asking("wg0"), Ok(true), "root needs no polkit");
+    assert_eq!(fixture.helper.client().on_asking("wg0"), Ok(true), "root needs no polkit");
     for call in 0..2 {
-        let told = kind(scene.helper.client_of(NOBODY).on_asking("wg1"));
+        let told = kind(fixture.helper.client_of(NOBODY).on_asking("wg1"));
         assert_eq!(
             told,
             ErrorKind::AuthUnavailable,
@@ -225,19 +226,19 @@ fn a_silent_polkit_delays_no_interactive_caller() {
         );
     }
     assert!(before.elapsed() < IN_TIME * 2);
-    assert!(scene.recorded.so_far().questions.iter().all(|question| question.flags == 0));
-    scene.helper.wait_until("every question is taken back", || scene.recorded.so_far().cancelled.len() == 3);
-    assert_eq!(scene.helper.audit().len(), 3);
+    assert!(fixture.recorded.so_far().questions.iter().all(|question| question.flags == 0));
+    fixture.helper.wait_until("every question is taken back", || fixture.recorded.so_far().cancelled.len() == 3);
+    assert_eq!(fixture.helper.audit().len(), 3);
 }
 
 #[test]
 fn polkit_may_be_restarted_between_calls() {
-    let mut scene = with_polkit(AnswerMode::Fixed(true, false, false));
-    let client = scene.helper.client();
+    let mut fixture = with_polkit(AnswerMode::Fixed(true, false, false));
+    let client = fixture.helper.client();
     assert_eq!(client.on_link("wg0"), Ok(true));
-    zruntime::block_on(scene.polkit.take().unwrap().close()).unwrap();
+    zruntime::block_on(fixture.polkit.take().unwrap().close()).unwrap();
     assert_eq!(client.off("wg0"), Ok(true), "root is served meanwhile");
-    let (_again, recorded) = serve(&scene.helper.bus, AnswerMode::Fixed(false, false, false));
+    let (_again, recorded) = serve(&fixture.helper.bus, AnswerMode::Fixed(false, false, false));
     assert_eq!(kind(client.on_link("wg0")), ErrorKind::AccessDenied, "and is asked about again");
     assert_eq!(recorded.so_far().questions.len(), 1);
 }

@@ -112,7 +112,7 @@ fn a_hostile_name_is_refused_before_polkit_is_asked() {
 
 #[test]
 fn a_link_that_is_no_vpn_is_refused_by_the_kernels_word() {
-    let helper = Helper::with(Choice { links: vec![link("wg0", "veth"), wireguard("eth0")], ..Choice::default() });
+    let helper = Helper::with(Setup { links: vec![link("wg0", "veth"), wireguard("eth0")], ..Setup::default() });
     let client = helper.client();
     assert_eq!(kind(client.on_link("wg0")), ErrorKind::NotVpnLink);
     assert_eq!(helper.authority.asked(), []);

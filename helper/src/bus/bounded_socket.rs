@@ -27,7 +27,7 @@ use zruntime::{AsyncIo, Shared, SharedRuntime, net};
 use super::BusError;
 use super::call::ReplyTo;
 use super::header::{Fixed, Kind};
-use super::inbox::{Admission, Arrival, Content, Inbox, Note};
+use super::inbox::{Admission, Arrival, Content, IgnoredMessage, Inbox};
 
 /// Upper bound on the size of an incoming message, in bytes. Answers from polkit and the bus have
 /// less than 500.
@@ -232,7 +232,7 @@ impl Reader {
 
     fn drop_it(&self, sender: Option<&str>, cause: &'static str) {
         let sender = sender.and_then(|sender| OwnedUniqueName::try_from(sender).ok());
-        self.inbox.note(Note { event: "message-dropped", sender, cause });
+        self.inbox.log_ignored(IgnoredMessage { event: "message-dropped", sender, cause });
     }
 
     /// Gives a call a place, holds it until its caller is identified, or refuses it.

@@ -17,7 +17,7 @@ use zbus::{Connection, Message, Variant, fdo};
 use super::bounded_socket::{LONGEST_CALL, decode_message};
 use super::call::{self, Answer, DecodedCall, Property, ReplyTo};
 use super::caller::{self, Identity};
-use super::inbox::{Admitted, Arrival, Content, Note, Waiting};
+use super::inbox::{Admitted, Arrival, Content, IgnoredMessage, Waiting};
 use super::quota::Slot;
 use super::refusals::TURN;
 use super::service::Service;
@@ -39,9 +39,9 @@ impl Service {
     /// answers, this processes no more calls, and calls beyond their places are refused.
     pub(super) async fn dispatch(self: Arc<Self>, connection: Connection) -> Infallible {
         loop {
-            let Waiting { arrivals, to_identify, notes } = self.inbox.take().await;
-            for note in notes {
-                self.note_message(&note);
+            let Waiting { arrivals, to_identify, ignored } = self.inbox.take().await;
+            for message in ignored {
+                self.log_ignored(&message);
             }
             for name in to_identify {
                 let identify = Arc::clone(&self).identify(connection.clone(), name);
@@ -86,11 +86,11 @@ impl Service {
         }
     }
 
-    fn note_message(&self, note: &Note) {
-        let identity = note.sender.as_ref().and_then(|sender| self.inbox.callers.identity(sender));
+    fn log_ignored(&self, message: &IgnoredMessage) {
+        let identity = message.sender.as_ref().and_then(|sender| self.inbox.callers.identity(sender));
         self.log_limited(identity.map(|identity| identity.person), || {
-            let line = Line::warning(note.event).with("uid", or_unknown(identity.map(|identity| identity.uid)));
-            line.with("sender", or_unknown(note.sender.as_ref())).with("cause", note.cause)
+            let line = Line::warning(message.event).with("uid", or_unknown(identity.map(|identity| identity.uid)));
+            line.with("sender", or_unknown(message.sender.as_ref())).with("cause", message.cause)
         });
     }
 

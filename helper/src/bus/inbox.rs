@@ -24,8 +24,8 @@ use super::refusals::Refusals;
 /// How long a person who has exceeded their places is refused.
 const PENALTY: Duration = Duration::from_millis(100);
 
-/// Upper bound on the notes that wait to be logged.
-const NOTES: usize = 64;
+/// Upper bound on the ignored messages that wait to be logged.
+const MAX_IGNORED: usize = 64;
 
 /// A call as it arrived.
 #[derive(Clone, Debug)]
@@ -60,9 +60,9 @@ pub(super) struct Admitted {
     pub(super) slot: Slot,
 }
 
-/// The log line for a message that is ignored.
+/// A message that is ignored, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Note {
+pub(super) struct IgnoredMessage {
     pub(super) event: &'static str,
     pub(super) sender: Option<OwnedUniqueName>,
     pub(super) cause: &'static str,
@@ -74,12 +74,12 @@ pub(super) struct Waiting {
     pub(super) arrivals: VecDeque<Admitted>,
     /// Callers that the bus has to be asked about.
     pub(super) to_identify: Vec<OwnedUniqueName>,
-    pub(super) notes: Vec<Note>,
+    pub(super) ignored: Vec<IgnoredMessage>,
 }
 
 impl Waiting {
     fn is_empty(&self) -> bool {
-        self.arrivals.is_empty() && self.to_identify.is_empty() && self.notes.is_empty()
+        self.arrivals.is_empty() && self.to_identify.is_empty() && self.ignored.is_empty()
     }
 }
 
@@ -123,7 +123,7 @@ impl Inbox {
         if place.is_none() && identity.person != Person::ROOT {
             penalised.retain(|_, until| now < *until);
             penalised.insert(identity.person, now + PENALTY);
-            self.note(Note {
+            self.log_ignored(IgnoredMessage {
                 event: "calls-refused",
                 sender: OwnedUniqueName::try_from(sender).ok(),
                 cause: "too many calls of this person are open",
@@ -177,11 +177,11 @@ impl Inbox {
         }
     }
 
-    /// Queues a note for the log. Notes beyond [`NOTES`] are dropped.
-    pub(super) fn note(&self, note: Note) {
+    /// Queues an ignored message for the log. Those beyond [`MAX_IGNORED`] are not logged.
+    pub(super) fn log_ignored(&self, message: IgnoredMessage) {
         let mut waiting = locked(&self.waiting);
-        if waiting.notes.len() < NOTES {
-            waiting.notes.push(note);
+        if waiting.ignored.len() < MAX_IGNORED {
+            waiting.ignored.push(message);
             self.more.notify(1);
         }
     }
@@ -257,7 +257,7 @@ mod tests {
         assert!(place(&inbox, ":1.2", now + PENALTY / 2).is_none(), "another connection of the same person");
         assert!(place(&inbox, ":1.3", now + PENALTY / 2).is_some());
         assert!(place(&inbox, ":1.2", now + PENALTY).is_some());
-        assert_eq!(block_on(inbox.take()).notes.len(), 1, "one line for all of them");
+        assert_eq!(block_on(inbox.take()).ignored.len(), 1, "one line for all of them");
     }
 
     #[test]
@@ -298,11 +298,11 @@ mod tests {
     }
 
     #[test]
-    fn only_so_many_notes_wait() {
+    fn only_so_many_ignored_messages_wait_for_the_log() {
         let inbox = inbox(&[]);
-        for _ in 0..=NOTES {
-            inbox.note(Note { event: "message-dropped", sender: None, cause: "it is a test" });
+        for _ in 0..=MAX_IGNORED {
+            inbox.log_ignored(IgnoredMessage { event: "message-dropped", sender: None, cause: "it is a test" });
         }
-        assert_eq!(block_on(inbox.take()).notes.len(), NOTES);
+        assert_eq!(block_on(inbox.take()).ignored.len(), MAX_IGNORED);
     }
 }

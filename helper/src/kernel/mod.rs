@@ -16,7 +16,7 @@ use nix::errno::Errno;
 
 use table::encode::Step;
 
-pub use table::{Held, Ruleset};
+pub use table::{Ruleset, TableState};
 
 /// One network link as the kernel reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,9 +57,9 @@ pub struct Links {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// The table's former content; `None` if there was none.
-    pub before: Option<Held>,
+    pub before: Option<TableState>,
     /// The table's new content; `None` if there is none.
-    pub after: Option<Held>,
+    pub after: Option<TableState>,
 }
 
 /// Something that may change the desired rules or the table.
@@ -118,7 +118,7 @@ pub trait Kernel: Send {
     ///
     /// # Errors
     /// [`KernelError`] if the kernel cannot be asked.
-    fn held(&mut self) -> Result<Option<Held>, KernelError>;
+    fn read_table(&mut self) -> Result<Option<TableState>, KernelError>;
 
     /// Subscribes to events. Every change after this call is reported.
     ///

@@ -187,8 +187,8 @@ impl Reconciler {
         if change.is_something() || !self.table.is_settled || !self.is_kept(request, &next) {
             return Ok(true);
         }
-        let held = self.kernel.held()?;
-        Ok(!self.is_right(held.as_ref(), &self.plan.ruleset))
+        let table = self.kernel.read_table()?;
+        Ok(!self.is_right(table.as_ref(), &self.plan.ruleset))
     }
 
     /// Whether a request changes, removes or overrides a clamp that is kept across reboots. `Reset`

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::Reconciler;
 use crate::backoff::{self, Backoff};
 use crate::clamp;
-use crate::kernel::{Applied, Event, Held, KernelError, Ruleset};
+use crate::kernel::{Applied, Event, KernelError, Ruleset, TableState};
 use crate::log::Line;
 
 /// The table `inet airpods`, as far as is known.
@@ -33,21 +33,21 @@ impl Reconciler {
     /// which to look again without an event; `None` if only an event can bring a change.
     pub fn reconcile(&mut self, events: &[Event], now: Instant) -> Option<Duration> {
         let desired = self.desired.clone();
-        let read = self.links(&desired).and_then(|links| Ok((links, self.kernel.held()?)));
-        let (links, held) = match read {
+        let read = self.links(&desired).and_then(|links| Ok((links, self.kernel.read_table()?)));
+        let (links, table) = match read {
             Ok(read) => read,
             Err(error) => return self.record_failed_read(&error, now),
         };
         let plan = clamp::plan(&self.desired, &links, &self.plan.known);
         let was_lost = self.table.is_settled
             && !self.plan.ruleset.is_empty()
-            && !Held::is_exactly(held.as_ref(), &self.plan.ruleset);
+            && !TableState::is_exactly(table.as_ref(), &self.plan.ruleset);
         if was_lost {
             self.record_loss(events, now);
         }
         let has_new_names = plan.known != self.plan.known;
         self.plan = plan;
-        let wait = self.apply_plan(held.as_ref(), was_lost, now);
+        let wait = self.apply_plan(table.as_ref(), was_lost, now);
         // Names are saved even if the plan has to wait or the kernel refuses it: they count as new
         // only once.
         if has_new_names || !self.is_saved {
@@ -83,9 +83,9 @@ impl Reconciler {
     }
 
     /// Applies the planned rules, unless a back-off delays that.
-    fn apply_plan(&mut self, held: Option<&Held>, was_lost: bool, now: Instant) -> Option<Duration> {
+    fn apply_plan(&mut self, table: Option<&TableState>, was_lost: bool, now: Instant) -> Option<Duration> {
         let wanted = self.plan.ruleset.clone();
-        self.record_table(held);
+        self.record_table(table);
         if self.table.is_settled {
             return self.repairs.until_calm(now);
         }
@@ -129,15 +129,15 @@ impl Reconciler {
     }
 
     /// Records the table's content.
-    pub(super) fn record_table(&mut self, held: Option<&Held>) {
-        self.table.is_settled = self.is_right(held, &self.plan.ruleset);
-        self.table.in_force = held.map(|held| held.ruleset.clone()).unwrap_or_default();
+    pub(super) fn record_table(&mut self, table: Option<&TableState>) {
+        self.table.is_settled = self.is_right(table, &self.plan.ruleset);
+        self.table.in_force = table.map(|table| table.ruleset.clone()).unwrap_or_default();
         if self.table.is_settled {
             self.refused = None;
         }
         self.table.is_made_here =
-            held.is_some_and(|held| self.table.is_made_here || (self.table.is_settled && held.is_ours));
-        let is_foreign = self.table.is_settled && held.is_some_and(|held| !held.is_ours);
+            table.is_some_and(|table| self.table.is_made_here || (self.table.is_settled && table.is_ours));
+        let is_foreign = self.table.is_settled && table.is_some_and(|table| !table.is_ours);
         if is_foreign && !self.table.is_foreign {
             let line = Line::warning("foreign-table-left").with("table", "inet airpods");
             self.log.write(line.with("hint", "the helper did not make it; a clamp replaces it"));
@@ -148,25 +148,25 @@ impl Reconciler {
     /// Whether a table, or none, is as wanted. While nothing is to be clamped, a foreign table is
     /// as wanted, too. Foreign means that this process did not make it, and that it is not what a
     /// helper makes.
-    pub(super) fn is_right(&self, held: Option<&Held>, wanted: &Ruleset) -> bool {
-        Held::is_exactly(held, wanted) || (wanted.is_empty() && self.is_foreign_table(held))
+    pub(super) fn is_right(&self, table: Option<&TableState>, wanted: &Ruleset) -> bool {
+        TableState::is_exactly(table, wanted) || (wanted.is_empty() && self.is_foreign_table(table))
     }
 
-    fn is_foreign_table(&self, held: Option<&Held>) -> bool {
-        !self.table.is_made_here && held.is_some_and(|held| !held.is_ours)
+    fn is_foreign_table(&self, table: Option<&TableState>) -> bool {
+        !self.table.is_made_here && table.is_some_and(|table| !table.is_ours)
     }
 
     /// Applies a ruleset, and fails with [`KernelError::ReadBack`] if the table that is read back
     /// differs.
     pub(super) fn apply_verified(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
         if wanted.is_empty() {
-            let held = self.kernel.held()?;
-            if self.is_right(held.as_ref(), wanted) {
-                return Ok(Applied { before: held.clone(), after: held });
+            let table = self.kernel.read_table()?;
+            if self.is_right(table.as_ref(), wanted) {
+                return Ok(Applied { before: table.clone(), after: table });
             }
         }
         let applied = self.kernel.apply(wanted)?;
-        let is_so = Held::is_exactly(applied.after.as_ref(), wanted);
+        let is_so = TableState::is_exactly(applied.after.as_ref(), wanted);
         if is_so { Ok(applied) } else { Err(KernelError::ReadBack) }
     }
 
@@ -177,10 +177,10 @@ impl Reconciler {
             return;
         }
         let wanted = self.plan.ruleset.clone();
-        let held = self.kernel.held();
-        let undone = held.and_then(|held| {
-            let is_foreign = wanted.is_empty() && held.as_ref().is_some_and(|held| !held.is_ours);
-            if is_foreign || Held::is_exactly(held.as_ref(), &wanted) {
+        let table = self.kernel.read_table();
+        let undone = table.and_then(|table| {
+            let is_foreign = wanted.is_empty() && table.as_ref().is_some_and(|table| !table.is_ours);
+            if is_foreign || TableState::is_exactly(table.as_ref(), &wanted) {
                 Ok(())
             } else {
                 self.kernel.apply(&wanted).map(drop)

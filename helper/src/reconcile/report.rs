@@ -30,25 +30,25 @@ impl Reconciler {
             link.routes = self.routes.get(&link.name).copied().unwrap_or_default();
         }
         let plan = clamp::plan(&self.desired, &links, &self.plan.known);
-        let held = self.kernel.held()?;
-        let is_foreign = self.table.is_foreign && held.as_ref().is_some_and(|held| !held.is_ours);
-        let held = held.unwrap_or_default();
-        let state = |link: &LinkName, clamp: &PlannedClamp| self.state(link, clamp, &held.ruleset, now);
+        let table = self.kernel.read_table()?;
+        let is_foreign = self.table.is_foreign && table.as_ref().is_some_and(|table| !table.is_ours);
+        let table = table.unwrap_or_default();
+        let state = |link: &LinkName, clamp: &PlannedClamp| self.state(link, clamp, &table.ruleset, now);
         Ok(Status {
             version: VERSION.to_owned(),
             auto: self.desired.auto.is_some(),
             auto_persist: self.desired.auto.is_some_and(|auto| auto.persist),
             auto_mtu: self.desired.auto.and_then(|auto| auto.mtu).map(u32::from),
             clamps: plan.clamps.iter().map(|(link, clamp)| status(link, clamp, state(link, clamp))).collect(),
-            counters: held.counters,
+            counters: table.counters,
             refusal: self.refused.as_ref().map(|refused| refused.cause.clone()),
             unclampable,
             foreign_table: is_foreign,
         })
     }
 
-    fn state(&self, link: &LinkName, clamp: &PlannedClamp, held: &Ruleset, now: Instant) -> ClampState {
-        match (has(held, link), self.repairs.is_on(now)) {
+    fn state(&self, link: &LinkName, clamp: &PlannedClamp, in_force: &Ruleset, now: Instant) -> ClampState {
+        match (has(in_force, link), self.repairs.is_on(now)) {
             _ if !clamp.ruled => ClampState::Waiting,
             (false, _) if self.refused.is_some() => ClampState::Refused,
             (_, true) => ClampState::Contested,

@@ -14,14 +14,14 @@ use crate::state::FILE;
 
 mod files;
 
-struct Scene {
+struct Fixture {
     reconciler: Reconciler,
     kernel: Simulated,
     lines: LinesKept,
     _folder: TempDir,
 }
 
-fn scene() -> Scene {
+fn fixture() -> Fixture {
     let folder = TempDir::new().unwrap();
     let state_dirs = StateDirs { runtime: folder.path().to_owned(), persistent: folder.path().join("lib") };
     std::fs::create_dir(&state_dirs.persistent).unwrap();
@@ -31,7 +31,7 @@ fn scene() -> Scene {
     let (log, lines) = LinesKept::log();
     let mut reconciler = Reconciler::new(Box::new(kernel.clone()), state_dirs, log);
     reconciler.reconcile(&[], Instant::now());
-    Scene { reconciler, kernel, lines, _folder: folder }
+    Fixture { reconciler, kernel, lines, _folder: folder }
 }
 
 fn name(text: &str) -> LinkName {
@@ -54,7 +54,7 @@ fn permit(request: &Request, kept_now: bool) -> Permit {
     zruntime::block_on(authorise(&Recording::allowing(), &question, |_| ())).unwrap().unwrap()
 }
 
-impl Scene {
+impl Fixture {
     fn commit(&mut self, request: &Request) -> Result<Outcome, Error> {
         let permit = permit(request, self.reconciler.affects_kept(request));
         self.commit_permitted(permit)
@@ -81,254 +81,254 @@ impl Scene {
 
 #[test]
 fn considering_changes_nothing() {
-    let mut scene = scene();
-    assert!(scene.reconciler.consider(&on("wg0")).unwrap());
-    assert_eq!((scene.kernel.table(), scene.kernel.times_applied()), (None, 0));
+    let mut fixture = fixture();
+    assert!(fixture.reconciler.consider(&on("wg0")).unwrap());
+    assert_eq!((fixture.kernel.table(), fixture.kernel.times_applied()), (None, 0));
 }
 
 #[test]
 fn any_link_is_left_out_where_the_link_is_a_vpn_link_and_kept_where_it_may_be_another() {
-    let mut scene = scene();
+    let mut fixture = fixture();
     let any = |link: &str, any_link| {
         Request::ClampOn(Target::parse(link).unwrap(), ClampOptions { any_link, ..ClampOptions::default() })
     };
-    assert_eq!(scene.reconciler.narrowed(any("wg0", true)).unwrap(), any("wg0", false));
-    assert_eq!(scene.reconciler.narrowed(any("not-there", true)).unwrap(), any("not-there", true));
-    assert_eq!(scene.reconciler.narrowed(Request::Reset).unwrap(), Request::Reset);
+    assert_eq!(fixture.reconciler.narrowed(any("wg0", true)).unwrap(), any("wg0", false));
+    assert_eq!(fixture.reconciler.narrowed(any("not-there", true)).unwrap(), any("not-there", true));
+    assert_eq!(fixture.reconciler.narrowed(Request::Reset).unwrap(), Request::Reset);
 }
 
 #[test]
 fn a_change_that_could_not_be_read_back_is_taken_back() {
-    let mut scene = scene();
-    scene.commit(&on("wg1")).unwrap();
-    let before = scene.kernel.table();
-    scene.kernel.refuse(Some(Refusal::Unreadable));
-    assert_eq!(scene.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::NetlinkFailed);
-    assert_eq!(scene.kernel.table(), before);
-    assert!(!scene.reconciler.consider(&on("wg1")).unwrap(), "nothing is left to do");
+    let mut fixture = fixture();
+    fixture.commit(&on("wg1")).unwrap();
+    let before = fixture.kernel.table();
+    fixture.kernel.refuse(Some(Refusal::Unreadable));
+    assert_eq!(fixture.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::NetlinkFailed);
+    assert_eq!(fixture.kernel.table(), before);
+    assert!(!fixture.reconciler.consider(&on("wg1")).unwrap(), "nothing is left to do");
 }
 
 #[test]
 fn a_refused_change_is_not_undone_as_nothing_was_done() {
-    let mut scene = scene();
-    scene.commit(&on("wg1")).unwrap();
-    scene.kernel.refuse(Some(Refusal::Conflict));
-    assert_eq!(scene.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::TableConflict);
-    assert!(scene.lines.all().iter().all(|line| line.event() != "undo-failed"));
+    let mut fixture = fixture();
+    fixture.commit(&on("wg1")).unwrap();
+    fixture.kernel.refuse(Some(Refusal::Conflict));
+    assert_eq!(fixture.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::TableConflict);
+    assert!(fixture.lines.all().iter().all(|line| line.event() != "undo-failed"));
 }
 
 #[test]
 fn a_link_that_became_no_vpn_while_polkit_was_asked_is_refused_at_the_commit() {
-    let mut scene = scene();
-    assert!(scene.reconciler.consider(&on("wg0")).unwrap());
+    let mut fixture = fixture();
+    assert!(fixture.reconciler.consider(&on("wg0")).unwrap());
     let kind = LinkKind { info_kind: "bridge".to_owned(), tun_type: None, hardware: 1 };
-    scene.kernel.set_links(vec![Link {
+    fixture.kernel.set_links(vec![Link {
         name: name("wg0"),
         kind,
         mtu: 1500,
         up: true,
         routes: Routes { any: true, mtu: None },
     }]);
-    assert_eq!(scene.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::NotVpnLink);
-    assert_eq!(scene.kernel.table(), None);
+    assert_eq!(fixture.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::NotVpnLink);
+    assert_eq!(fixture.kernel.table(), None);
 }
 
 #[test]
 fn missing_rules_turn_a_repeated_request_into_a_change() {
-    let mut scene = scene();
-    scene.commit(&on("wg0")).unwrap();
-    assert!(!scene.reconciler.consider(&on("wg0")).unwrap());
-    scene.kernel.remove_table();
-    assert!(scene.reconciler.consider(&on("wg0")).unwrap());
-    let outcome = scene.commit(&on("wg0")).unwrap();
+    let mut fixture = fixture();
+    fixture.commit(&on("wg0")).unwrap();
+    assert!(!fixture.reconciler.consider(&on("wg0")).unwrap());
+    fixture.kernel.remove_table();
+    assert!(fixture.reconciler.consider(&on("wg0")).unwrap());
+    let outcome = fixture.commit(&on("wg0")).unwrap();
     assert_eq!(outcome, Outcome { change: Change::Nothing, changed: true });
 }
 
 #[test]
 fn refused_rules_are_logged_with_the_cause_retried_and_not_attributed() {
-    let mut scene = scene();
-    scene.commit(&on("wg0")).unwrap();
-    scene.kernel.remove_table();
-    scene.kernel.refuse(Some(Refusal::Refused));
+    let mut fixture = fixture();
+    fixture.commit(&on("wg0")).unwrap();
+    fixture.kernel.remove_table();
+    fixture.kernel.refuse(Some(Refusal::Refused));
     let now = Instant::now();
-    let wait = scene.reconciler.reconcile(&[by_nft(7)], now).unwrap();
-    let status = scene.reconciler.status(now).unwrap();
+    let wait = fixture.reconciler.reconcile(&[by_nft(7)], now).unwrap();
+    let status = fixture.reconciler.status(now).unwrap();
     assert_eq!(status.clamps[0].state, ClampState::Refused);
     assert!(status.refusal.unwrap().contains("rule in chain clamp"));
-    assert_eq!(scene.reconciler.properties(now).clamps, Vec::<String>::new());
+    assert_eq!(fixture.reconciler.properties(now).clamps, Vec::<String>::new());
     for _ in 0..10 {
-        scene.reconciler.reconcile(&[], now);
+        fixture.reconciler.reconcile(&[], now);
     }
-    let refusals = scene.lines.all().iter().filter(|line| line.event() == "rules-refused").count();
+    let refusals = fixture.lines.all().iter().filter(|line| line.event() == "rules-refused").count();
     assert_eq!(refusals, 1, "it is not tried again before its time, nor logged");
-    scene.kernel.refuse(None);
-    assert_eq!(scene.reconciler.reconcile(&[], now + wait), None, "no fight is on");
-    assert_eq!(scene.reconciler.properties(now + wait).clamps, ["wg0"]);
-    assert_eq!(scene.reconciler.status(now).unwrap().refusal, None);
+    fixture.kernel.refuse(None);
+    assert_eq!(fixture.reconciler.reconcile(&[], now + wait), None, "no fight is on");
+    assert_eq!(fixture.reconciler.properties(now + wait).clamps, ["wg0"]);
+    assert_eq!(fixture.reconciler.status(now).unwrap().refusal, None);
 }
 
 #[test]
 fn a_refusal_does_not_slow_down_links_that_come_later() {
-    let mut scene = scene();
-    scene.commit(&on("")).unwrap();
+    let mut fixture = fixture();
+    fixture.commit(&on("")).unwrap();
     let now = Instant::now();
-    scene.kernel.refuse(Some(Refusal::Refused));
-    let mut links = scene.kernel.links(&|_| true).unwrap().named;
+    fixture.kernel.refuse(Some(Refusal::Refused));
+    let mut links = fixture.kernel.links(&|_| true).unwrap().named;
     links.push(Link { name: name("wg1"), ..links[0].clone() });
-    scene.kernel.set_links(links.clone());
+    fixture.kernel.set_links(links.clone());
     for _ in 0..20 {
-        let wait = scene.reconciler.reconcile(&[Event::Network], now).unwrap();
-        scene.reconciler.reconcile(&[], now + wait);
+        let wait = fixture.reconciler.reconcile(&[Event::Network], now).unwrap();
+        fixture.reconciler.reconcile(&[], now + wait);
     }
-    scene.kernel.refuse(None);
+    fixture.kernel.refuse(None);
     links.push(Link { name: name("wg2"), ..links[0].clone() });
-    scene.kernel.set_links(links);
-    scene.reconciler.reconcile(&[Event::Network], now);
-    assert_eq!(scene.kernel.table().unwrap().route.len(), 3);
-    assert_eq!(scene.reconciler.properties(now).clamps, ["wg0", "wg1", "wg2"]);
+    fixture.kernel.set_links(links);
+    fixture.reconciler.reconcile(&[Event::Network], now);
+    assert_eq!(fixture.kernel.table().unwrap().route.len(), 3);
+    assert_eq!(fixture.reconciler.properties(now).clamps, ["wg0", "wg1", "wg2"]);
 }
 
 #[test]
 fn a_read_that_fails_changes_no_state_and_announces_nothing_and_is_tried_again() {
-    let mut scene = scene();
-    scene.commit(&on("wg0")).unwrap();
+    let mut fixture = fixture();
+    fixture.commit(&on("wg0")).unwrap();
     let now = Instant::now();
-    scene.reconciler.take_announcement(now);
-    scene.kernel.set_unreadable(true);
-    scene.kernel.remove_table();
+    fixture.reconciler.take_announcement(now);
+    fixture.kernel.set_unreadable(true);
+    fixture.kernel.remove_table();
     for _ in 0..10 {
-        assert!(scene.reconciler.reconcile(&[by_nft(7)], now).unwrap() <= Duration::from_secs(1));
+        assert!(fixture.reconciler.reconcile(&[by_nft(7)], now).unwrap() <= Duration::from_secs(1));
     }
-    assert_eq!(scene.reconciler.take_announcement(now), None);
-    assert_eq!(scene.reconciler.properties(now).clamps, ["wg0"], "the last known state stands");
-    assert!(scene.reconciler.status(now).is_err(), "what is not known is not told as off");
-    assert_eq!(scene.lines.all().iter().filter(|line| line.event() == "kernel-not-read").count(), 1);
-    scene.kernel.set_unreadable(false);
-    scene.reconciler.reconcile(&[], now);
-    assert_eq!(scene.kernel.table().unwrap().route, BTreeSet::from([name("wg0")]), "no back-off has begun");
-    assert_eq!(scene.reconciler.status(now).unwrap().clamps[0].state, ClampState::Active);
+    assert_eq!(fixture.reconciler.take_announcement(now), None);
+    assert_eq!(fixture.reconciler.properties(now).clamps, ["wg0"], "the last known state stands");
+    assert!(fixture.reconciler.status(now).is_err(), "what is not known is not told as off");
+    assert_eq!(fixture.lines.all().iter().filter(|line| line.event() == "kernel-not-read").count(), 1);
+    fixture.kernel.set_unreadable(false);
+    fixture.reconciler.reconcile(&[], now);
+    assert_eq!(fixture.kernel.table().unwrap().route, BTreeSet::from([name("wg0")]), "no back-off has begun");
+    assert_eq!(fixture.reconciler.status(now).unwrap().clamps[0].state, ClampState::Active);
 }
 
 #[test]
 fn a_foreign_table_of_our_name_is_kept_and_reported_without_clamps() {
-    let mut scene = scene();
-    scene.kernel.set_foreign_table();
+    let mut fixture = fixture();
+    fixture.kernel.set_foreign_table();
     let now = Instant::now();
     for _ in 0..2 {
-        scene.reconciler.reconcile(&[by_nft(7)], now);
+        fixture.reconciler.reconcile(&[by_nft(7)], now);
     }
-    assert!(!scene.reconciler.consider(&Request::Reset).unwrap());
-    assert!(!scene.commit(&Request::Reset).unwrap().changed);
-    assert!(scene.kernel.has_foreign_table());
-    assert!(scene.reconciler.status(now).unwrap().foreign_table);
-    let left = scene.lines.all().iter().filter(|line| line.event() == "foreign-table-left").count();
+    assert!(!fixture.reconciler.consider(&Request::Reset).unwrap());
+    assert!(!fixture.commit(&Request::Reset).unwrap().changed);
+    assert!(fixture.kernel.has_foreign_table());
+    assert!(fixture.reconciler.status(now).unwrap().foreign_table);
+    let left = fixture.lines.all().iter().filter(|line| line.event() == "foreign-table-left").count();
     assert_eq!(left, 1);
-    scene.commit(&on("wg0")).unwrap();
-    assert!(scene.kernel.table().is_some(), "a clamp replaces it");
-    assert!(!scene.reconciler.status(now).unwrap().foreign_table);
+    fixture.commit(&on("wg0")).unwrap();
+    assert!(fixture.kernel.table().is_some(), "a clamp replaces it");
+    assert!(!fixture.reconciler.status(now).unwrap().foreign_table);
 }
 
 #[test]
 fn an_undo_never_removes_a_foreign_table() {
     for refusal in [Refusal::Refused, Refusal::Unsupported, Refusal::NotPermitted, Refusal::Conflict] {
-        let mut scene = scene();
-        scene.kernel.set_foreign_table();
-        scene.reconciler.reconcile(&[], Instant::now());
-        scene.kernel.refuse(Some(refusal));
-        assert!(scene.commit(&on("wg0")).is_err());
-        assert!(scene.kernel.has_foreign_table(), "{refusal:?}");
+        let mut fixture = fixture();
+        fixture.kernel.set_foreign_table();
+        fixture.reconciler.reconcile(&[], Instant::now());
+        fixture.kernel.refuse(Some(refusal));
+        assert!(fixture.commit(&on("wg0")).is_err());
+        assert!(fixture.kernel.has_foreign_table(), "{refusal:?}");
     }
     // A failing disk is noticed before the table is touched.
-    let mut scene = scene();
-    scene.kernel.set_foreign_table();
-    scene.reconciler.reconcile(&[], Instant::now());
-    std::fs::create_dir(scene.reconciler.state_dirs.persistent.join(FILE)).unwrap();
+    let mut fixture = fixture();
+    fixture.kernel.set_foreign_table();
+    fixture.reconciler.reconcile(&[], Instant::now());
+    std::fs::create_dir(fixture.reconciler.state_dirs.persistent.join(FILE)).unwrap();
     let options = ClampOptions { persist: true, ..ClampOptions::default() };
     let request = Request::ClampOn(Target::parse("wg0").unwrap(), options);
-    assert_eq!(scene.commit(&request).unwrap_err().kind(), ErrorKind::ApplyFailed);
-    assert!(scene.kernel.has_foreign_table());
+    assert_eq!(fixture.commit(&request).unwrap_err().kind(), ErrorKind::ApplyFailed);
+    assert!(fixture.kernel.has_foreign_table());
 }
 
 #[test]
 fn our_own_table_is_removed_even_if_it_was_edited() {
-    let mut scene = scene();
-    scene.commit(&on("wg0")).unwrap();
-    scene.kernel.set_foreign_table();
-    assert!(scene.commit(&Request::Reset).unwrap().changed);
-    assert!(!scene.kernel.has_foreign_table());
+    let mut fixture = fixture();
+    fixture.commit(&on("wg0")).unwrap();
+    fixture.kernel.set_foreign_table();
+    assert!(fixture.commit(&Request::Reset).unwrap().changed);
+    assert!(!fixture.kernel.has_foreign_table());
 }
 
 #[test]
 fn no_route_is_read_before_a_caller_is_authorised_nor_for_a_status() {
-    let mut scene = scene();
-    scene.commit(&on("")).unwrap();
-    let before = scene.kernel.times_routes_read();
+    let mut fixture = fixture();
+    fixture.commit(&on("")).unwrap();
+    let before = fixture.kernel.times_routes_read();
     for request in [on("wg1"), on("wg0"), on(""), Request::Reset, Request::ClampOff(Target::Auto)] {
-        scene.reconciler.consider(&request).unwrap();
+        fixture.reconciler.consider(&request).unwrap();
     }
-    scene.reconciler.status(Instant::now()).unwrap();
-    assert_eq!(scene.kernel.times_routes_read(), before);
-    scene.commit(&on("wg0")).unwrap();
-    assert!(scene.kernel.times_routes_read() > before, "the premise");
+    fixture.reconciler.status(Instant::now()).unwrap();
+    assert_eq!(fixture.kernel.times_routes_read(), before);
+    fixture.commit(&on("wg0")).unwrap();
+    assert!(fixture.kernel.times_routes_read() > before, "the premise");
 }
 
 #[test]
 fn a_change_reads_the_table_no_more_than_it_takes() {
-    let mut scene = scene();
-    let before = scene.kernel.times_read();
-    assert!(scene.reconciler.consider(&on("wg0")).unwrap());
-    scene.commit(&on("wg0")).unwrap();
-    assert_eq!(scene.kernel.times_read() - before, 0, "beyond what the change itself reads, before and after");
+    let mut fixture = fixture();
+    let before = fixture.kernel.times_read();
+    assert!(fixture.reconciler.consider(&on("wg0")).unwrap());
+    fixture.commit(&on("wg0")).unwrap();
+    assert_eq!(fixture.kernel.times_read() - before, 0, "beyond what the change itself reads, before and after");
 }
 
 #[test]
 fn the_mtu_of_the_routes_is_reported_where_it_is_below_the_links() {
-    let mut scene = scene();
-    let link = scene.kernel.links(&|_| true).unwrap().named.remove(0);
+    let mut fixture = fixture();
+    let link = fixture.kernel.links(&|_| true).unwrap().named.remove(0);
     for (set, expected) in [(Some(1400), Some(1400)), (Some(1420), None), (Some(9000), None), (None, None)] {
-        scene.kernel.set_links(vec![Link { routes: Routes { any: true, mtu: set }, ..link.clone() }]);
-        scene.commit(&on("")).unwrap();
-        scene.reconciler.reconcile(&[Event::Network], Instant::now());
-        assert_eq!(scene.reconciler.status(Instant::now()).unwrap().clamps[0].route_mtu, expected, "{set:?}");
+        fixture.kernel.set_links(vec![Link { routes: Routes { any: true, mtu: set }, ..link.clone() }]);
+        fixture.commit(&on("")).unwrap();
+        fixture.reconciler.reconcile(&[Event::Network], Instant::now());
+        assert_eq!(fixture.reconciler.status(Instant::now()).unwrap().clamps[0].route_mtu, expected, "{set:?}");
     }
 }
 
 #[test]
 fn auto_clamps_every_link_to_the_path_mtu_that_it_was_given() {
-    let mut scene = scene();
+    let mut fixture = fixture();
     let fixed = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), ..ClampOptions::default() };
-    scene.commit(&Request::ClampOn(Target::Auto, fixed)).unwrap();
-    assert_eq!(scene.kernel.table().unwrap().fixed, [(name("wg0"), PathMtu::new(1300).unwrap())].into());
-    let status = scene.reconciler.status(Instant::now()).unwrap();
+    fixture.commit(&Request::ClampOn(Target::Auto, fixed)).unwrap();
+    assert_eq!(fixture.kernel.table().unwrap().fixed, [(name("wg0"), PathMtu::new(1300).unwrap())].into());
+    let status = fixture.reconciler.status(Instant::now()).unwrap();
     assert_eq!((status.auto_mtu, status.clamps[0].mtu), (Some(1300), Some(1300)));
 }
 
 #[test]
 fn links_that_cannot_be_clamped_are_reported_and_logged_once() {
-    let mut scene = scene();
+    let mut fixture = fixture();
     let link = Unclampable { link: "wg*".to_owned(), reason: "its name ends in an asterisk".to_owned() };
-    scene.commit(&on("")).unwrap();
-    scene.kernel.set_unclampable(vec![link.clone()]);
+    fixture.commit(&on("")).unwrap();
+    fixture.kernel.set_unclampable(vec![link.clone()]);
     for _ in 0..2 {
-        scene.reconciler.reconcile(&[Event::Network], Instant::now());
+        fixture.reconciler.reconcile(&[Event::Network], Instant::now());
     }
-    assert_eq!(scene.reconciler.status(Instant::now()).unwrap().unclampable, [link]);
-    let logged = scene.lines.all().iter().filter(|line| line.event() == "link-not-clampable").count();
+    assert_eq!(fixture.reconciler.status(Instant::now()).unwrap().unclampable, [link]);
+    let logged = fixture.lines.all().iter().filter(|line| line.event() == "link-not-clampable").count();
     assert_eq!(logged, 1);
 }
 
 #[test]
 fn a_removal_of_the_rules_is_logged_with_the_kernels_process_or_as_unknown() {
-    let mut scene = scene();
-    scene.commit(&on("wg0")).unwrap();
+    let mut fixture = fixture();
+    fixture.commit(&on("wg0")).unwrap();
     for (events, expected) in [
         (&[Event::Network, by_nft(0), by_nft(7)][..], ("nft", "7")),
         (&[by_nft(0)][..], ("unknown", "unknown")),
         (&[][..], ("unknown", "unknown")),
     ] {
-        scene.kernel.remove_table();
-        scene.reconciler.reconcile(events, Instant::now());
-        let lines = scene.lines.all();
+        fixture.kernel.remove_table();
+        fixture.reconciler.reconcile(events, Instant::now());
+        let lines = fixture.lines.all();
         let line = lines.iter().rfind(|line| line.event() == "rules-removed").unwrap();
         assert_eq!((line.field("program").unwrap(), line.field("pid").unwrap()), expected, "{events:?}");
     }
@@ -336,7 +336,7 @@ fn a_removal_of_the_rules_is_logged_with_the_kernels_process_or_as_unknown() {
 
 #[test]
 fn a_table_that_is_found_at_the_start_and_is_right_stays() {
-    let mut before = scene();
+    let mut before = fixture();
     before.commit(&on("wg0")).unwrap();
     let mut next = Reconciler::new(
         Box::new(before.kernel.clone()),
@@ -353,60 +353,60 @@ fn a_table_that_is_found_at_the_start_and_is_right_stays() {
 
 #[test]
 fn restored_rules_are_logged_with_the_number_of_their_links() {
-    let mut scene = scene();
-    scene.commit(&on("wg0")).unwrap();
+    let mut fixture = fixture();
+    fixture.commit(&on("wg0")).unwrap();
     let fixed = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), ..ClampOptions::default() };
     for link in ["wg1", "wg2"] {
-        scene.commit(&Request::ClampOn(Target::parse(link).unwrap(), fixed)).unwrap();
+        fixture.commit(&Request::ClampOn(Target::parse(link).unwrap(), fixed)).unwrap();
     }
-    scene.kernel.remove_table();
-    scene.reconciler.reconcile(&[], Instant::now());
-    let lines = scene.lines.all();
+    fixture.kernel.remove_table();
+    fixture.reconciler.reconcile(&[], Instant::now());
+    let lines = fixture.lines.all();
     let line = lines.iter().rfind(|line| line.event() == "rules-applied").unwrap();
     assert_eq!((line.field("links"), line.field("restored")), (Some("3"), Some("true")));
 }
 
 #[test]
 fn a_reconciler_is_idle_until_something_is_asked_for_and_again_when_all_is_dropped() {
-    let mut scene = scene();
-    assert!(scene.reconciler.is_idle());
-    scene.commit(&on("wg0")).unwrap();
-    assert!(!scene.reconciler.is_idle());
-    scene.commit(&Request::Reset).unwrap();
-    assert!(scene.reconciler.is_idle());
+    let mut fixture = fixture();
+    assert!(fixture.reconciler.is_idle());
+    fixture.commit(&on("wg0")).unwrap();
+    assert!(!fixture.reconciler.is_idle());
+    fixture.commit(&Request::Reset).unwrap();
+    assert!(fixture.reconciler.is_idle());
 }
 
 #[test]
 fn changes_are_announced_once() {
-    let mut scene = scene();
+    let mut fixture = fixture();
     let now = Instant::now();
-    assert_eq!(scene.reconciler.take_announcement(now), None);
-    scene.commit(&on("wg0")).unwrap();
-    let (before, after) = scene.reconciler.take_announcement(now).unwrap();
+    assert_eq!(fixture.reconciler.take_announcement(now), None);
+    fixture.commit(&on("wg0")).unwrap();
+    let (before, after) = fixture.reconciler.take_announcement(now).unwrap();
     assert_eq!((before.clamps.len(), after.clamps), (0, vec!["wg0".to_owned()]));
-    assert_eq!(scene.reconciler.take_announcement(now), None);
+    assert_eq!(fixture.reconciler.take_announcement(now), None);
 }
 
 #[test]
 fn a_reconciler_that_has_withdrawn_changes_nothing_any_more() {
-    let mut scene = scene();
-    assert!(!scene.reconciler.is_leaving());
-    scene.reconciler.leave();
-    assert!(scene.reconciler.is_leaving());
-    assert_eq!(scene.reconciler.consider(&on("wg0")).unwrap_err().kind(), ErrorKind::ShuttingDown);
-    assert_eq!(scene.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::ShuttingDown);
-    assert!(scene.reconciler.status(Instant::now()).is_ok(), "reading is still possible");
+    let mut fixture = fixture();
+    assert!(!fixture.reconciler.is_leaving());
+    fixture.reconciler.leave();
+    assert!(fixture.reconciler.is_leaving());
+    assert_eq!(fixture.reconciler.consider(&on("wg0")).unwrap_err().kind(), ErrorKind::ShuttingDown);
+    assert_eq!(fixture.commit(&on("wg0")).unwrap_err().kind(), ErrorKind::ShuttingDown);
+    assert!(fixture.reconciler.status(Instant::now()).is_ok(), "reading is still possible");
 }
 
 #[test]
 fn a_reconciler_that_withdraws_leaves_no_state_to_the_next_one() {
-    let mut scene = scene();
-    scene.commit(&on("wg0")).unwrap();
-    assert!(scene.reconciler.state_dirs.runtime.join(FILE).exists());
-    scene.reconciler.leave();
-    scene.reconciler.withdraw();
-    assert_eq!(scene.kernel.table(), None);
-    assert!(!scene.reconciler.state_dirs.runtime.join(FILE).exists());
-    let status = scene.reconciler.status(Instant::now()).unwrap();
+    let mut fixture = fixture();
+    fixture.commit(&on("wg0")).unwrap();
+    assert!(fixture.reconciler.state_dirs.runtime.join(FILE).exists());
+    fixture.reconciler.leave();
+    fixture.reconciler.withdraw();
+    assert_eq!(fixture.kernel.table(), None);
+    assert!(!fixture.reconciler.state_dirs.runtime.join(FILE).exists());
+    let status = fixture.reconciler.status(Instant::now()).unwrap();
     assert_eq!(status.clamps.len(), 0, "and says so");
 }

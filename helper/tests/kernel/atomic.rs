@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
 use airpods_helper::kernel::netlink::Netlink;
-use airpods_helper::kernel::{Held, Kernel, Ruleset};
+use airpods_helper::kernel::{Kernel, Ruleset, TableState};
 
 use crate::generation::Generations;
 use crate::host::{Host, another_helper, ruleset};
@@ -17,7 +17,7 @@ const ENOUGH: usize = 200;
 struct Reader {
     stop: Arc<AtomicBool>,
     undisturbed: Arc<AtomicUsize>,
-    reading: JoinHandle<Vec<Option<Held>>>,
+    reading: JoinHandle<Vec<Option<TableState>>>,
 }
 
 impl Reader {
@@ -44,7 +44,7 @@ impl Reader {
     }
 
     /// Stops reading, and returns every different state.
-    fn end(self) -> Vec<Option<Held>> {
+    fn end(self) -> Vec<Option<TableState>> {
         self.stop.store(true, Ordering::Relaxed);
         self.reading.join().unwrap()
     }
@@ -61,11 +61,11 @@ struct Disturbed;
 /// but no rules, because it takes the old table for the requested one. Since version 1.1, nft
 /// requests one table's rules like the helper does, and lists such states for any table. It
 /// compares the generations, but does not wait for the end of a transaction.
-fn look(kernel: &mut Netlink, generations: &Generations) -> Result<Option<Held>, Disturbed> {
+fn look(kernel: &mut Netlink, generations: &Generations) -> Result<Option<TableState>, Disturbed> {
     let before = generations.now();
     generations.wait_for_the_transaction();
     // A dump that was interrupted too often is an error, and does not count as a read.
-    let held = kernel.held();
+    let held = kernel.read_table();
     generations.wait_for_the_transaction();
     if generations.now() == before { Ok(held.unwrap()) } else { Err(Disturbed) }
 }
@@ -82,7 +82,7 @@ fn during_a_thousand_changes_a_reader_sees_only_before_and_after() {
     let mut other = another_helper(&net);
     let expected = states.each_ref().map(|state| {
         kernel.apply(state).unwrap();
-        other.held().unwrap()
+        other.read_table().unwrap()
     });
     let reader = Reader::start(other, net.run(Generations::open));
     let mut cycle = 0;

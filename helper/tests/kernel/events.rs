@@ -145,7 +145,7 @@ fn messages_forged_by_another_process_are_ignored() {
         assert!(readable(&*watch, Duration::from_secs(1)), "the premise: it arrives");
         assert_eq!(settled(&mut *watch), []);
         // The helper does not take it for an answer, either.
-        assert_eq!(host.kernel.held().unwrap().unwrap().ruleset, wanted);
+        assert_eq!(host.kernel.read_table().unwrap().unwrap().ruleset, wanted);
         assert!(host.kernel.links(&|_| true).is_ok());
     }
     host.net.sh("ip link add br0 type bridge").unwrap();

@@ -2,7 +2,7 @@
 
 use airpods_dbus::{LinkName, PathMtu};
 use airpods_helper::kernel::netlink::Netlink;
-use airpods_helper::kernel::{Events, Held, Kernel, Ruleset};
+use airpods_helper::kernel::{Events, Kernel, Ruleset, TableState};
 use airpods_lab::{Netns, Place};
 
 /// A network namespace, and the helper's view of it.
@@ -35,7 +35,7 @@ impl Host {
     }
 
     /// Applies a ruleset that is not empty.
-    pub(crate) fn apply(&mut self, ruleset: &Ruleset) -> Held {
+    pub(crate) fn apply(&mut self, ruleset: &Ruleset) -> TableState {
         self.kernel.apply(ruleset).unwrap().after.expect("a table")
     }
 

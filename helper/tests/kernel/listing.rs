@@ -141,7 +141,7 @@ fn every_name_that_a_link_may_have_is_printed_so_that_it_loads_again_and_is_read
     let listed = host.listed();
     let again = loaded(&listed);
     assert_eq!(again.sh("nft list table inet airpods").unwrap(), listed);
-    let held = crate::host::another_helper(&again).held().unwrap().unwrap();
+    let held = crate::host::another_helper(&again).read_table().unwrap().unwrap();
     assert_eq!((held.ruleset, held.is_ours), (wanted, true));
 }
 
@@ -177,7 +177,7 @@ fn an_empty_ruleset_leaves_no_table() {
     host.apply(&ruleset(&["wg0"], &[]));
     assert_eq!(host.kernel.apply(&Ruleset::default()).unwrap().after, None);
     assert_eq!(host.net.sh("nft list ruleset").unwrap(), "");
-    assert_eq!(host.kernel.held().unwrap(), None);
+    assert_eq!(host.kernel.read_table().unwrap(), None);
 }
 
 #[test]

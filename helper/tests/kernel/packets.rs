@@ -46,7 +46,7 @@ fn the_hosts_own_connections_take_a_fixed_value_too() {
         // The host may send segments of the MSS in the SYN-ACK, less 12 bytes of time stamps.
         assert_eq!(getsockopt(&stream, TcpMaxSeg).unwrap(), u32::from(mss(1000, family)) - 12);
     }
-    let counters = router.host.kernel.held().unwrap().unwrap().counters;
+    let counters = router.host.kernel.read_table().unwrap().unwrap().counters;
     assert_eq!((counters.ipv4_out, counters.ipv4_in, counters.ipv6_out, counters.ipv6_in), (1, 1, 1, 1));
 }
 
@@ -101,7 +101,7 @@ fn only_handshakes_with_the_option_are_touched() {
 fn counters_count_handshakes_per_way_and_family_and_outlive_a_change_of_links() {
     let mut router = Router::new(&["wg1", "wg2"]);
     let counted = |router: &mut Router| {
-        let counters = router.host.kernel.held().unwrap().unwrap().counters;
+        let counters = router.host.kernel.read_table().unwrap().unwrap().counters;
         [counters.ipv4_out, counters.ipv4_in, counters.ipv6_out, counters.ipv6_in]
     };
     router.host.apply(&ruleset(&["wg1"], &[]));
@@ -125,7 +125,7 @@ fn fixed_and_route_counters_add_up_and_count_matching_links_only() {
         Router::connect(&router.client, Router::address(link, Family::V4));
     }
     // The peer answers through its first link, even if the request came through another one.
-    let counters = router.host.kernel.held().unwrap().unwrap().counters;
+    let counters = router.host.kernel.read_table().unwrap().unwrap().counters;
     assert_eq!((counters.ipv4_out, counters.ipv6_out, counters.ipv6_in), (2, 0, 0));
     let listed = router.host.listed();
     for rule in ["oifname @links counter packets 1 ", "oifname map @mss4 counter packets 1 "] {

@@ -15,7 +15,7 @@ fn without_cap_net_admin_everything_about_rules_is_not_permitted() {
         // this.
         caps::drop(None, CapSet::Effective, Capability::CAP_NET_ADMIN).unwrap();
         let mut kernel = Netlink::open().unwrap();
-        (kernel.apply(&ruleset(&["wg0"], &[])), kernel.held(), kernel.events().map(drop), kernel.links(&|_| true))
+        (kernel.apply(&ruleset(&["wg0"], &[])), kernel.read_table(), kernel.events().map(drop), kernel.links(&|_| true))
     });
     assert!(matches!(applied, Err(KernelError::NotPermitted)), "{applied:?}");
     assert!(matches!(held, Err(KernelError::NotPermitted)), "{held:?}");

@@ -1,7 +1,7 @@
 //! Ownership of the table: tables found at the start, changes by other programs, and the end of the
 //! helper.
 
-use airpods_helper::kernel::{Event, Held, Kernel, Ruleset};
+use airpods_helper::kernel::{Event, Kernel, Ruleset, TableState};
 use airpods_lab::Place;
 
 use crate::host::{Host, another_helper, ruleset};
@@ -83,7 +83,7 @@ fn a_table_with_our_rules_and_more_is_replaced_too() {
         let mut host = Host::new();
         host.apply(&wanted);
         host.net.nft(extra).unwrap();
-        assert!(!Held::is_exactly(host.kernel.held().unwrap().as_ref(), &wanted), "the premise: {extra}");
+        assert!(!TableState::is_exactly(host.kernel.read_table().unwrap().as_ref(), &wanted), "the premise: {extra}");
         assert!(host.apply(&wanted).is_ours, "{extra}");
         assert_eq!(host.listed(), model.listed(), "{extra}");
     }
@@ -94,7 +94,7 @@ fn a_table_of_ours_is_removed_with_any_content() {
     for (what, table) in STALE {
         let mut host = Host::new();
         host.net.nft(table).unwrap();
-        assert!(host.kernel.held().unwrap().is_some(), "{what}");
+        assert!(host.kernel.read_table().unwrap().is_some(), "{what}");
         assert_eq!(host.kernel.apply(&Ruleset::default()).unwrap().after, None, "{what}");
         assert_eq!(host.net.sh("nft list ruleset").unwrap(), "", "{what}");
     }
@@ -153,7 +153,10 @@ fn a_saved_ruleset_loads_again_and_again_while_the_helper_holds_the_table() {
     for _ in 0..3 {
         host.net.nft(&format!("flush ruleset\n{saved}")).unwrap();
         assert_eq!(without_handles(&host.others()), others);
-        assert!(Held::is_exactly(host.kernel.held().unwrap().as_ref(), &wanted), "what was saved of ours is ours");
+        assert!(
+            TableState::is_exactly(host.kernel.read_table().unwrap().as_ref(), &wanted),
+            "what was saved of ours is ours"
+        );
         host.net.nft("delete element inet airpods links { \"wg0\" }").unwrap();
         host.apply(&wanted);
     }

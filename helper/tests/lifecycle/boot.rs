@@ -31,7 +31,7 @@ fn booting(kept: &str) -> Machine {
 fn persistent_clamps_are_in_force_and_reported_before_there_is_a_bus() {
     let mut machine = booting(KEPT);
     machine.unit.start(&machine.sandbox);
-    assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]));
+    assert_eq!(machine.clamped(), Some(vec!["wg0".to_owned()]));
     until("it waits", || machine.log().contains("event=waiting-for-bus").then_some(()));
     machine.sandbox.start_bus().unwrap();
     let status = machine.client().status();
@@ -45,7 +45,11 @@ fn a_helper_that_waits_for_the_bus_ends_when_it_is_asked_to() {
     until("it waits", || machine.log().contains("event=waiting-for-bus").then_some(()));
     machine.unit.signal(Signal::SIGTERM);
     assert!(machine.unit.ended().success());
-    assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]), "that it was a restart is for the service manager to say");
+    assert_eq!(
+        machine.clamped(),
+        Some(vec!["wg0".to_owned()]),
+        "that it was a restart is for the service manager to say"
+    );
 }
 
 #[test]
@@ -66,13 +70,14 @@ fn a_bus_that_is_started_again_finds_the_rules_in_force_all_the_while() {
 fn a_persistent_auto_clamps_known_and_new_links_before_there_is_a_bus() {
     let mut machine = booting(AUTO);
     machine.unit.start(&machine.sandbox);
-    let held =
-        |machine: &mut Machine, link: &str| machine.held().is_some_and(|links| links.iter().any(|held| held == link));
-    assert!(held(&mut machine, "vpn7"), "one that it knows, and that is not there yet");
+    let is_clamped = |machine: &mut Machine, link: &str| {
+        machine.clamped().is_some_and(|links| links.iter().any(|clamped| clamped == link))
+    };
+    assert!(is_clamped(&mut machine, "vpn7"), "one that it knows, and that is not there yet");
     machine.sandbox.sh(&tun("vpn7", 7)).unwrap();
     machine.sandbox.sh(&tun("vpn8", 8)).unwrap();
-    until("one that it does not know is clamped", || held(&mut machine, "vpn8").then_some(()));
-    assert!(held(&mut machine, "vpn7"));
+    until("one that it does not know is clamped", || is_clamped(&mut machine, "vpn8").then_some(()));
+    assert!(is_clamped(&mut machine, "vpn7"));
     until("it waits", || machine.log().contains("event=waiting-for-bus").then_some(()));
     assert!(!machine.log().contains("event=started"), "the premise: there is no bus");
     machine.sandbox.start_bus().unwrap();
@@ -86,7 +91,7 @@ fn a_persistent_auto_clamps_known_and_new_links_before_there_is_a_bus() {
     machine.sandbox.sh("rm /run/airpods-helper/state.json; ip link del vpn7; ip link del vpn8").unwrap();
     machine.sandbox.stop_bus();
     machine.unit.start(&machine.sandbox);
-    assert!(held(&mut machine, "vpn7") && held(&mut machine, "vpn8"), "{:?}", machine.held());
+    assert!(is_clamped(&mut machine, "vpn7") && is_clamped(&mut machine, "vpn8"), "{:?}", machine.clamped());
 }
 
 #[test]
@@ -99,7 +104,7 @@ fn a_vpn_that_comes_while_the_bus_is_away_is_clamped() {
     machine.unit.start(&machine.sandbox);
     machine.sandbox.sh(&tun("vpn7", 7)).unwrap();
     let both = Some(vec!["vpn7".to_owned(), "wg0".to_owned()]);
-    until("it is clamped", || (machine.held() == both).then_some(()));
+    until("it is clamped", || (machine.clamped() == both).then_some(()));
     assert!(
         !machine.log().lines().skip_while(|line| !line.contains("event=failed")).any(|line| line.contains("started"))
     );

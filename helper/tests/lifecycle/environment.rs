@@ -47,7 +47,7 @@ fn root_with_another_users_environment_reads_and_writes_nothing_of_theirs() {
     let client = machine.client();
     assert_eq!(client.on_with("wg0", ClampOptions { persist: true, ..ClampOptions::default() }), Ok(true));
     assert_eq!(client.on_link(""), Ok(true));
-    assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]));
+    assert_eq!(machine.clamped(), Some(vec!["wg0".to_owned()]));
     machine.unit.kill();
     assert_eq!(listed(&machine.sandbox, &paths), before, "it was read or changed");
     assert_eq!(machine.sandbox.sh(find).unwrap().lines().collect::<Vec<_>>(), paths, "it was added to");
@@ -84,13 +84,13 @@ fn a_bus_of_another_user_is_not_believed_about_who_calls() {
     let told = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(17), "{told}");
     assert!(told.contains("user 1000 listens on `unix:path=/run/alice/bus`"), "{told}");
-    assert_eq!(machine.held(), None);
+    assert_eq!(machine.clamped(), None);
     let began = Instant::now();
     machine.unit.spawn_with(&machine.sandbox, &format!("export DBUS_SYSTEM_BUS_ADDRESS={address}"));
     assert_eq!(machine.unit.ended().code(), Some(17), "under systemd too");
     assert!(began.elapsed() < Duration::from_secs(5), "and it does not wait for another bus");
     Unit::after_stop(&machine.sandbox, "exit-code", "17");
-    assert_eq!(machine.held(), None);
+    assert_eq!(machine.clamped(), None);
     machine.unit.start(&machine.sandbox);
     assert_eq!(machine.client().on_link("wg0"), Ok(true), "and root's bus is served");
 }

@@ -25,11 +25,11 @@ fn a_foreign_state_file_is_logged_ignored_and_replaced_by_the_next_change() {
         machine.unit.start(&machine.sandbox);
         // The log is written on a separate thread, so the line may come later.
         until(what, || machine.log().contains("event=state-ignored").then_some(()));
-        assert_eq!(machine.held(), None, "{what}: it starts with nothing");
+        assert_eq!(machine.clamped(), None, "{what}: it starts with nothing");
         assert_eq!(machine.client().on_link("wg0"), Ok(true), "{what}");
         machine.unit.kill();
         machine.unit.start(&machine.sandbox);
-        assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]), "{what}: what it wrote is read again");
+        assert_eq!(machine.clamped(), Some(vec!["wg0".to_owned()]), "{what}: what it wrote is read again");
     }
 }
 
@@ -39,7 +39,7 @@ fn where_nothing_can_be_kept_a_clamp_that_is_to_be_kept_is_refused_and_others_ar
     machine.sandbox.sh("chown root:root /var/lib/airpods-helper; chmod 755 /var/lib/airpods-helper").unwrap();
     let client = machine.client();
     assert_eq!(kind(client.on_with("wg1", KEPT)), ErrorKind::ApplyFailed);
-    assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]));
+    assert_eq!(machine.clamped(), Some(vec!["wg0".to_owned()]));
     assert_eq!(client.on_link("wg1"), Ok(true));
 }
 
@@ -53,11 +53,11 @@ fn a_change_that_is_refused_as_it_cannot_be_kept_is_not_there_after_a_reboot_eit
     machine.sandbox.sh("chmod 300 /var/lib/airpods-helper").unwrap();
     assert_eq!(kind(client.on_with("wg1", KEPT)), ErrorKind::ApplyFailed);
     assert_eq!(kind(client.reset()), ErrorKind::ApplyFailed);
-    assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]));
+    assert_eq!(machine.clamped(), Some(vec!["wg0".to_owned()]));
     machine.unit.kill();
     machine.sandbox.sh("chmod 700 /var/lib/airpods-helper; rm /run/airpods-helper/state.json").unwrap();
     machine.unit.start(&machine.sandbox);
-    assert_eq!(machine.held(), Some(vec!["wg0".to_owned()]));
+    assert_eq!(machine.clamped(), Some(vec!["wg0".to_owned()]));
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn killed_at_a_thousand_random_points_the_table_is_the_old_or_the_new_one_and_a_
 
     let client = machine.client();
     assert_eq!(client.off("wg1").map(drop), Ok(()));
-    assert_eq!(machine.held(), one());
+    assert_eq!(machine.clamped(), one());
     let status = client.status();
     assert_eq!(status.clamps.iter().map(|clamp| clamp.link.as_str()).collect::<Vec<_>>(), ["wg0"]);
 }

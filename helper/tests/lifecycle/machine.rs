@@ -62,8 +62,8 @@ impl Machine {
     }
 
     /// The links in the table; `None` if there is no table.
-    pub(crate) fn held(&mut self) -> Option<Vec<String>> {
-        self.kernel.held().unwrap().as_ref().map(links)
+    pub(crate) fn clamped(&mut self) -> Option<Vec<String>> {
+        self.kernel.read_table().unwrap().as_ref().map(links)
     }
 
     /// Sends a SYN through `wg0`, which the rules count.

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use airpods_helper::kernel::netlink::Netlink;
-use airpods_helper::kernel::{Held, Kernel};
+use airpods_helper::kernel::{Kernel, TableState};
 use airpods_lab::{NftMonitor, Sandbox};
 use nix::sched::{CloneFlags, setns};
 
@@ -60,7 +60,7 @@ impl Reader {
             let (mut seen, begun) = (Observations::default(), Instant::now());
             let (mut last, mut counted) = (begun, 0);
             while !stopped.load(Ordering::Relaxed) {
-                let held = kernel.held().unwrap();
+                let held = kernel.read_table().unwrap();
                 seen.looks += 1;
                 let links = held.as_ref().map(links);
                 if links.as_ref().is_some_and(|links| links.iter().any(|held| held == link)) {
@@ -91,7 +91,7 @@ impl Reader {
 }
 
 /// The names that the rules act on.
-pub(crate) fn links(held: &Held) -> Vec<String> {
+pub(crate) fn links(held: &TableState) -> Vec<String> {
     held.ruleset.route.iter().chain(held.ruleset.fixed.keys()).map(ToString::to_string).collect()
 }
 

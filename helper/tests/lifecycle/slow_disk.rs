@@ -72,7 +72,7 @@ fn add_link(machine: &Machine, link: &str, number: u32) {
 fn assert_goes_on(machine: &mut Machine, client: &Client, number: u32) {
     let link = format!("vpn{number}");
     add_link(machine, &link, number);
-    until("the new link is clamped", || machine.held()?.contains(&link).then_some(()));
+    until("the new link is clamped", || machine.clamped()?.contains(&link).then_some(()));
     let status = client.status();
     let clamp = status.clamps.iter().find(|clamp| clamp.link == link).expect(&link);
     assert_eq!(clamp.state, ClampState::Active);

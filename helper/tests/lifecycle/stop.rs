@@ -16,7 +16,7 @@ fn only(link: &str) -> Vec<String> {
 fn neither_a_crash_nor_a_restart_leaves_an_instant_without_the_rules_or_their_counters() {
     let mut machine = Machine::clamping();
     machine.handshake();
-    let counted = machine.kernel.held().unwrap().unwrap().counters;
+    let counted = machine.kernel.read_table().unwrap().unwrap().counters;
     assert!(counted.ipv4_out > 0);
     let reader = Reader::start(&machine.sandbox, "wg0");
     for _ in 0..3 {
@@ -24,13 +24,13 @@ fn neither_a_crash_nor_a_restart_leaves_an_instant_without_the_rules_or_their_co
         machine.unit.start(&machine.sandbox);
         machine.unit.restart(&machine.sandbox);
     }
-    assert_eq!(machine.client().status().counters, machine.kernel.held().unwrap().unwrap().counters);
+    assert_eq!(machine.client().status().counters, machine.kernel.read_table().unwrap().unwrap().counters);
     let seen = reader.stop(&machine.sandbox);
     assert_eq!((seen.states, seen.counters_lost), (vec![Some(only("wg0"))], 0));
     assert_eq!(seen.announced, [""; 0], "between two looks either");
-    assert!(machine.kernel.held().unwrap().unwrap().counters.ipv4_out >= counted.ipv4_out);
+    assert!(machine.kernel.read_table().unwrap().unwrap().counters.ipv4_out >= counted.ipv4_out);
     assert_eq!(machine.client().off("wg0"), Ok(true), "what was found can still be changed");
-    assert_eq!(machine.held(), None);
+    assert_eq!(machine.clamped(), None);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn stopped_it_leaves_no_rule() {
     assert_eq!(machine.sandbox.sh("nft list ruleset").unwrap(), "table ip other {\n}");
     assert!(machine.log().contains("event=table-removed cause=stopped"), "{}", machine.log());
     machine.unit.start(&machine.sandbox);
-    assert_eq!(machine.held(), None, "what was not to be kept is not remembered");
+    assert_eq!(machine.clamped(), None, "what was not to be kept is not remembered");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn stopped_while_it_waits_to_be_restarted_after_a_crash_it_leaves_no_rule_either
     machine.unit.kill();
     *machine.unit.job.lock().unwrap() = Some("stop");
     Unit::after_stop(&machine.sandbox, "signal", "KILL");
-    assert_eq!(machine.held(), None);
+    assert_eq!(machine.clamped(), None);
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn given_up_it_leaves_no_rule_and_where_systemd_cannot_be_asked_a_success_is_a_s
             machine.sandbox.stop_bus();
         }
         Unit::after_stop(&machine.sandbox, result, status);
-        assert_eq!(machine.held().is_some(), stays, "{result} {status} {has_bus}");
+        assert_eq!(machine.clamped().is_some(), stays, "{result} {status} {has_bus}");
     }
 }
 
@@ -116,7 +116,7 @@ fn rules_that_changed_without_a_helper_are_repaired_at_the_start() {
     // Simulates a crash between the change of the rules and the write of the file.
     machine.sandbox.sh("sed -i 's/\"wg0\"/\"wg7\"/g' /run/airpods-helper/state.json").unwrap();
     machine.unit.start(&machine.sandbox);
-    assert_eq!(machine.held(), Some(only("wg7")));
+    assert_eq!(machine.clamped(), Some(only("wg7")));
 }
 
 #[test]
@@ -127,8 +127,8 @@ fn a_saved_ruleset_loads_with_the_helper_up_and_down_and_the_clamp_is_right_afte
     machine.sandbox.sh("(echo flush ruleset; nft list ruleset) > /run/saved.nft").unwrap();
     let is_right = |machine: &mut Machine, what: &str| {
         crate::unit::until(what, || {
-            let right = machine.kernel.held().unwrap().is_some_and(|held| held.is_ours);
-            (right && machine.held() == Some(only("wg0"))).then_some(())
+            let right = machine.kernel.read_table().unwrap().is_some_and(|held| held.is_ours);
+            (right && machine.clamped() == Some(only("wg0"))).then_some(())
         });
         assert_eq!(machine.sandbox.sh("nft list table ip fw").unwrap(), others, "{what}");
     };
@@ -146,6 +146,6 @@ fn a_saved_ruleset_loads_with_the_helper_up_and_down_and_the_clamp_is_right_afte
     machine.unit.stop(&machine.sandbox);
     machine.sandbox.sh("nft -f /run/saved.nft").unwrap();
     machine.unit.start(&machine.sandbox);
-    assert_eq!(machine.held(), None, "nothing is desired any more, and what was ours does not come back");
+    assert_eq!(machine.clamped(), None, "nothing is desired any more, and what was ours does not come back");
     assert_eq!(machine.sandbox.sh("nft list table ip fw").unwrap(), others);
 }

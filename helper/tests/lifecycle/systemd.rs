@@ -34,10 +34,10 @@ impl Unit {
     }
 }
 
-struct TheJob(Job);
+struct JobObject(Job);
 
 #[interface(name = "org.freedesktop.systemd1.Job")]
-impl TheJob {
+impl JobObject {
     #[zbus(property)]
     fn job_type(&self) -> String {
         self.0.lock().unwrap().unwrap_or_default().to_owned()
@@ -52,11 +52,11 @@ pub(crate) fn allow(sandbox: &Sandbox) {
 /// Serves the job until the bus ends.
 pub(crate) fn serve(sandbox: &Sandbox) -> Job {
     let job = Job::default();
-    let (unit, the_job) = (Unit(Arc::clone(&job)), TheJob(Arc::clone(&job)));
+    let (unit, job_object) = (Unit(Arc::clone(&job)), JobObject(Arc::clone(&job)));
     let address = format!("unix:path={}", sandbox.path("/run/dbus/system_bus_socket").display());
     thread::spawn(move || {
         zruntime::block_on(async {
-            let bus = Builder::address(address.as_str()).serve_at(UNIT, unit).serve_at(JOB, the_job);
+            let bus = Builder::address(address.as_str()).serve_at(UNIT, unit).serve_at(JOB, job_object);
             let bus = bus.name("org.freedesktop.systemd1").build().await.unwrap();
             bus.closed().await;
         });

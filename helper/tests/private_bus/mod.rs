@@ -56,7 +56,7 @@ pub struct Helper {
 }
 
 /// The settings that a test may choose for its helper.
-pub struct Choice {
+pub struct Setup {
     pub bus: BusDaemon,
     pub authority: Recording,
     /// Whether the helper asks polkit on the private bus instead of the recording authority.
@@ -69,7 +69,7 @@ pub struct Choice {
     pub view: Box<dyn FnOnce(Simulated) -> Box<dyn Kernel>>,
 }
 
-impl Default for Choice {
+impl Default for Setup {
     fn default() -> Self {
         Self {
             bus: BusDaemon::default(),
@@ -86,37 +86,37 @@ impl Default for Choice {
 
 impl Helper {
     pub fn start() -> Self {
-        Self::with(Choice::default())
+        Self::with(Setup::default())
     }
 
     pub fn asking(authority: Recording) -> Self {
-        Self::with(Choice { authority, ..Choice::default() })
+        Self::with(Setup { authority, ..Setup::default() })
     }
 
-    pub fn with(choice: Choice) -> Self {
-        Self::on(PrivateBus::start_of(choice.bus), choice)
+    pub fn with(setup: Setup) -> Self {
+        Self::on(PrivateBus::start_of(setup.bus), setup)
     }
 
-    pub fn on(bus: PrivateBus, choice: Choice) -> Self {
+    pub fn on(bus: PrivateBus, setup: Setup) -> Self {
         let folder = TempDir::new().unwrap();
         let state_dirs = StateDirs { runtime: folder.path().join("run"), persistent: folder.path().join("lib") };
         fs::create_dir(&state_dirs.runtime).unwrap();
         fs::create_dir(&state_dirs.persistent).unwrap();
-        if let Some(text) = choice.state {
+        if let Some(text) = setup.state {
             fs::write(state_dirs.runtime.join(airpods_helper::state::FILE), text).unwrap();
         }
-        let (kernel, (log, lines)) = (Simulated::with_links(choice.links), LinesKept::log());
-        let recording = (!choice.asks_polkit).then(|| choice.authority.clone());
-        let manager = choice.manager;
+        let (kernel, (log, lines)) = (Simulated::with_links(setup.links), LinesKept::log());
+        let recording = (!setup.asks_polkit).then(|| setup.authority.clone());
+        let manager = setup.manager;
         let daemon = Parts {
             log: log.clone(),
             state_dirs: state_dirs.clone(),
-            idle_timeout: choice.idle_timeout,
+            idle_timeout: setup.idle_timeout,
             manager: manager.clone(),
         };
-        let (stop, thread) = run(&bus, (choice.view)(kernel.clone()), recording, daemon);
+        let (stop, thread) = run(&bus, (setup.view)(kernel.clone()), recording, daemon);
         let thread = Some(thread);
-        let authority = choice.authority;
+        let authority = setup.authority;
         let helper = Self { bus, kernel, authority, lines, log, state_dirs, manager, stop, thread, _folder: folder };
         helper
             .wait_until("the helper has its name", || helper.lines.all().iter().any(|line| line.event() == "started"));

@@ -115,7 +115,7 @@ fn a_call_of_each_kind_that_wants_no_reply_takes_a_place_or_leaves_nothing() {
                 assert_eq!(reader.inbox.in_flight(), count.min(PER_PERSON), "{what}");
             }
             assert!(reader.inbox.refusals.turn().is_empty(), "{what}: nobody waits for a refusal");
-            assert_eq!(reader.inbox.take().await.notes.len(), 1, "{what}: one line for all of them");
+            assert_eq!(reader.inbox.take().await.ignored.len(), 1, "{what}: one line for all of them");
         }
     });
 }
@@ -137,9 +137,10 @@ fn unsolicited_messages_take_no_slot_and_are_logged_up_to_a_limit() {
                 assert_eq!(reader.sort(&Fixed::read(&bytes).unwrap(), &bytes), None);
             }
             assert_eq!((reader.inbox.in_flight(), reader.inbox.refusals.turn().len()), (0, 0));
-            let notes = reader.inbox.take().await.notes;
+            let ignored = reader.inbox.take().await.ignored;
             assert!(
-                notes.len() < 100 && notes.iter().all(|note| note.sender.as_ref().is_some_and(|name| *name == CALLER))
+                ignored.len() < 100
+                    && ignored.iter().all(|note| note.sender.as_ref().is_some_and(|name| *name == CALLER))
             );
         }
     });
@@ -177,7 +178,7 @@ fn a_call_without_a_sender_is_dropped_and_takes_no_place_and_the_next_message_is
         assert_eq!((reader.inbox.in_flight(), reader.inbox.refusals.turn().len()), (0, 0));
         let waiting = reader.inbox.take().await;
         assert!(waiting.arrivals.is_empty() && waiting.to_identify.is_empty());
-        let causes: Vec<_> = waiting.notes.iter().map(|note| (note.sender.as_ref(), note.cause)).collect();
+        let causes: Vec<_> = waiting.ignored.iter().map(|message| (message.sender.as_ref(), message.cause)).collect();
         assert_eq!(causes, calls.map(|(_, cause)| (None, cause)));
     });
 }

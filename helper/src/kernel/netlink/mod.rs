@@ -21,7 +21,7 @@ use super::table::layout::WITH_FIXED;
 use super::table::readback::{Answers, FoundTable, found};
 use super::table::{NAME, change};
 use super::wire::attribute;
-use super::{Applied, Events, Held, Kernel, KernelError, Link, Links, Ruleset};
+use super::{Applied, Events, Kernel, KernelError, Link, Links, Ruleset, TableState};
 use events::Monitor;
 use socket::{Request, Socket};
 
@@ -135,7 +135,7 @@ impl Kernel for Netlink {
 
     fn apply(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
         let mut found = self.found()?;
-        let before = found.as_ref().map(FoundTable::held);
+        let before = found.as_ref().map(FoundTable::state);
         let mut attempts = 0..APPLY_ATTEMPTS;
         while let Some(batch) = encode(&change(found.as_ref(), wanted)) {
             attempts.next().ok_or(KernelError::ReadBack)?;
@@ -150,11 +150,11 @@ impl Kernel for Netlink {
             }
             found = now;
         }
-        Ok(Applied { before, after: found.map(|found| found.held()) })
+        Ok(Applied { before, after: found.map(|found| found.state()) })
     }
 
-    fn held(&mut self) -> Result<Option<Held>, KernelError> {
-        Ok(self.found()?.map(|found| found.held()))
+    fn read_table(&mut self) -> Result<Option<TableState>, KernelError> {
+        Ok(self.found()?.map(|found| found.state()))
     }
 
     fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {

@@ -71,7 +71,7 @@ fn unexpected_replies_do_not_confuse_the_next_request() {
         let stale = encode(&Change::Replace(wanted.clone())).unwrap();
         netlink.rules().unwrap().send(stale.bytes()).unwrap();
     }
-    assert_eq!(netlink.held().unwrap().unwrap().ruleset, wanted);
+    assert_eq!(netlink.read_table().unwrap().unwrap().ruleset, wanted);
     assert_eq!(netlink.apply(&other).unwrap().after.unwrap().ruleset, other);
 }
 
@@ -86,7 +86,7 @@ fn acknowledgements_that_got_lost_are_no_failure() {
     assert!(was_lost, "the premise: answers get lost");
     netlink.commit(&encode(&Change::Replace(ruleset(&["wg2"], &["wg3"]))).unwrap()).unwrap();
     nix::sys::socket::setsockopt(netlink.rules().unwrap(), nix::sys::socket::sockopt::RcvBuf, &(1 << 17)).unwrap();
-    assert_eq!(netlink.held().unwrap().unwrap().ruleset, ruleset(&["wg2"], &["wg3"]));
+    assert_eq!(netlink.read_table().unwrap().unwrap().ruleset, ruleset(&["wg2"], &["wg3"]));
 }
 
 /// Tables with flags that nft 1.0 cannot make: one that persists without its owner (Linux 6.9), and

@@ -38,7 +38,7 @@ impl Ruleset {
 
 /// A table of our name, read back from the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct TableState {
     /// The links that the rules act on.
     pub ruleset: Ruleset,
     /// Handshake packets that the rules counted.
@@ -47,11 +47,11 @@ pub struct Held {
     pub is_ours: bool,
 }
 
-impl Held {
+impl TableState {
     /// Whether a table that was read, or none, is exactly what `wanted` needs.
     #[must_use]
-    pub fn is_exactly(held: Option<&Self>, wanted: &Ruleset) -> bool {
-        held.map_or(wanted.is_empty(), |held| held.is_ours && !wanted.is_empty() && held.ruleset == *wanted)
+    pub fn is_exactly(table: Option<&Self>, wanted: &Ruleset) -> bool {
+        table.map_or(wanted.is_empty(), |table| table.is_ours && !wanted.is_empty() && table.ruleset == *wanted)
     }
 }
 
@@ -79,13 +79,13 @@ pub fn change(found: Option<&FoundTable>, wanted: &Ruleset) -> Change {
     match found {
         None if wanted.is_empty() => Change::Nothing,
         Some(_) if wanted.is_empty() => Change::Delete,
-        Some(FoundTable { flags: 0, ours: Some(held), .. })
-            if std::ptr::eq(Layout::of(&held.ruleset), Layout::of(wanted)) =>
+        Some(FoundTable { flags: 0, ours: Some(table), .. })
+            if std::ptr::eq(Layout::of(&table.ruleset), Layout::of(wanted)) =>
         {
-            if held.ruleset == *wanted {
+            if table.ruleset == *wanted {
                 return Change::Nothing;
             }
-            Change::Elements { remove: difference(&held.ruleset, wanted), add: difference(wanted, &held.ruleset) }
+            Change::Elements { remove: difference(&table.ruleset, wanted), add: difference(wanted, &table.ruleset) }
         }
         _ => Change::Replace(wanted.clone()),
     }

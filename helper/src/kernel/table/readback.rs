@@ -11,7 +11,7 @@ use nix::libc;
 
 use super::encode::structure;
 use super::layout::{Direction, Family, Layout, ROUTE_ONLY, Rule, Set, WITH_FIXED};
-use super::{Held, Ruleset};
+use super::{Ruleset, TableState};
 use crate::kernel::wire::{Attributes, NESTED, NFGENMSG, TYPE_MASK, nfta};
 
 /// The bodies of the kernel's answers.
@@ -53,8 +53,8 @@ impl FoundTable {
     /// The table as the rest of the helper sees it. A table with flags counts as foreign: for
     /// example, its rules are dormant, or another socket owns it.
     #[must_use]
-    pub fn held(&self) -> Held {
-        let Some(ours) = self.ours.as_ref().filter(|_| self.flags == 0) else { return Held::default() };
+    pub fn state(&self) -> TableState {
+        let Some(ours) = self.ours.as_ref().filter(|_| self.flags == 0) else { return TableState::default() };
         let mut counters = Counters::default();
         for (rule, packets) in &ours.counts {
             let (Rule::RouteMtu(family, direction) | Rule::FixedMss(family, direction)) = rule else { continue };
@@ -66,7 +66,7 @@ impl FoundTable {
             };
             *counter = counter.saturating_add(*packets);
         }
-        Held { ruleset: ours.ruleset.clone(), counters, is_ours: true }
+        TableState { ruleset: ours.ruleset.clone(), counters, is_ours: true }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::kernel::Link;
 const KEPT: &str =
     r#"{"version":2,"auto":null,"clamps":{"wg0":{"mtu":null,"persist":true,"any-link":false}},"known":[]}"#;
 
-impl Scene {
+impl Fixture {
     /// The state that a helper would restore after a reboot.
     fn after_a_reboot(&self) -> SavedState {
         let runtime = self.reconciler.state_dirs.runtime.join("not there");
@@ -65,103 +65,103 @@ fn kept_auto() -> Request {
 
 #[test]
 fn a_persistent_auto_knows_its_links_after_a_reboot() {
-    let mut scene = scene();
-    scene.commit(&kept_auto()).unwrap();
-    assert!(scene.keep_names());
-    assert_eq!(scene.after_a_reboot().known, [name("wg0")].into());
-    let wireguard = scene.wireguard();
-    scene.kernel.set_links(vec![Link { name: name("wg1"), ..wireguard.clone() }]);
-    scene.reconciler.reconcile(&[Event::Network], Instant::now());
-    assert_eq!(scene.after_a_reboot().known, [name("wg0")].into(), "the kernel's loop waits for no disk");
-    assert!(scene.keep_names());
-    assert_eq!(scene.after_a_reboot().known, [name("wg0"), name("wg1")].into());
-    assert!(!scene.keep_names(), "nothing is left to write");
-    scene.kernel.set_links(vec![Link { name: name("wg2"), ..wireguard }]);
-    scene.commit(&on("wg7")).unwrap();
-    assert!(scene.keep_names());
-    assert_eq!(scene.after_a_reboot().known, [name("wg0"), name("wg1"), name("wg2")].into(), "be it in a call");
+    let mut fixture = fixture();
+    fixture.commit(&kept_auto()).unwrap();
+    assert!(fixture.keep_names());
+    assert_eq!(fixture.after_a_reboot().known, [name("wg0")].into());
+    let wireguard = fixture.wireguard();
+    fixture.kernel.set_links(vec![Link { name: name("wg1"), ..wireguard.clone() }]);
+    fixture.reconciler.reconcile(&[Event::Network], Instant::now());
+    assert_eq!(fixture.after_a_reboot().known, [name("wg0")].into(), "the kernel's loop waits for no disk");
+    assert!(fixture.keep_names());
+    assert_eq!(fixture.after_a_reboot().known, [name("wg0"), name("wg1")].into());
+    assert!(!fixture.keep_names(), "nothing is left to write");
+    fixture.kernel.set_links(vec![Link { name: name("wg2"), ..wireguard }]);
+    fixture.commit(&on("wg7")).unwrap();
+    assert!(fixture.keep_names());
+    assert_eq!(fixture.after_a_reboot().known, [name("wg0"), name("wg1"), name("wg2")].into(), "be it in a call");
 }
 
 #[test]
 fn names_that_a_persistent_auto_cannot_save_are_retried_and_logged_once() {
-    let mut scene = scene();
-    scene.commit(&kept_auto()).unwrap();
-    let beside = scene.reconciler.state_dirs.persistent.join(format!(".{FILE}.new"));
+    let mut fixture = fixture();
+    fixture.commit(&kept_auto()).unwrap();
+    let beside = fixture.reconciler.state_dirs.persistent.join(format!(".{FILE}.new"));
     std::fs::create_dir(&beside).unwrap();
     for _ in 0..3 {
-        assert!(scene.keep_names());
+        assert!(fixture.keep_names());
     }
-    assert_eq!(scene.lines.all().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
+    assert_eq!(fixture.lines.all().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
     std::fs::remove_dir(beside).unwrap();
-    assert!(scene.keep_names() && !scene.keep_names());
-    assert_eq!(scene.after_a_reboot().known, [name("wg0")].into());
+    assert!(fixture.keep_names() && !fixture.keep_names());
+    assert_eq!(fixture.after_a_reboot().known, [name("wg0")].into());
 }
 
 #[test]
 fn names_due_when_a_persistent_auto_ended_are_not_written() {
     for end in [Request::Reset, Request::ClampOff(Target::Auto)] {
-        let mut scene = scene();
-        scene.commit(&kept_auto()).unwrap();
-        assert!(scene.reconciler.are_names_due());
-        scene.commit(&end).unwrap();
-        assert!(scene.reconciler.pending_names().is_none());
+        let mut fixture = fixture();
+        fixture.commit(&kept_auto()).unwrap();
+        assert!(fixture.reconciler.are_names_due());
+        fixture.commit(&end).unwrap();
+        assert!(fixture.reconciler.pending_names().is_none());
     }
-    let mut scene = scene();
-    scene.commit(&kept_auto()).unwrap();
-    scene.reconciler.withdraw();
-    assert!(scene.reconciler.pending_names().is_none(), "what is kept outlives the helper");
+    let mut fixture = fixture();
+    fixture.commit(&kept_auto()).unwrap();
+    fixture.reconciler.withdraw();
+    assert!(fixture.reconciler.pending_names().is_none(), "what is kept outlives the helper");
 }
 
 #[test]
 fn a_temporary_auto_leaves_nothing_for_after_a_reboot() {
-    let mut scene = scene();
-    scene.commit(&on("")).unwrap();
-    assert!(!scene.keep_names());
-    assert_eq!(scene.after_a_reboot(), SavedState::default());
+    let mut fixture = fixture();
+    fixture.commit(&on("")).unwrap();
+    assert!(!fixture.keep_names());
+    assert_eq!(fixture.after_a_reboot(), SavedState::default());
 }
 
 #[test]
 fn a_learnt_name_is_saved_even_if_the_kernel_refuses_its_rules() {
-    let mut scene = scene();
-    scene.commit(&on("")).unwrap();
-    scene.kernel.refuse(Some(Refusal::Refused));
-    scene.another_vpn("wg1");
+    let mut fixture = fixture();
+    fixture.commit(&on("")).unwrap();
+    fixture.kernel.refuse(Some(Refusal::Refused));
+    fixture.another_vpn("wg1");
     let now = Instant::now();
-    let wait = scene.reconciler.reconcile(&[Event::Network], now).unwrap();
-    assert!(scene.after_a_crash().known.contains(&name("wg1")));
-    scene.kernel.refuse(None);
-    scene.reconciler.reconcile(&[], now + wait);
-    assert!(scene.after_a_crash().known.contains(&name("wg1")));
-    assert!(scene.kernel.table().unwrap().route.contains(&name("wg1")), "the premise: later it does not");
+    let wait = fixture.reconciler.reconcile(&[Event::Network], now).unwrap();
+    assert!(fixture.after_a_crash().known.contains(&name("wg1")));
+    fixture.kernel.refuse(None);
+    fixture.reconciler.reconcile(&[], now + wait);
+    assert!(fixture.after_a_crash().known.contains(&name("wg1")));
+    assert!(fixture.kernel.table().unwrap().route.contains(&name("wg1")), "the premise: later it does not");
 }
 
 #[test]
 fn a_learnt_name_is_saved_even_if_its_rules_have_to_wait() {
-    let mut scene = scene();
-    scene.commit(&on("")).unwrap();
+    let mut fixture = fixture();
+    fixture.commit(&on("")).unwrap();
     let now = Instant::now();
     for _ in 0..4 {
-        scene.kernel.remove_table();
-        scene.reconciler.reconcile(&[by_nft(7)], now);
+        fixture.kernel.remove_table();
+        fixture.reconciler.reconcile(&[by_nft(7)], now);
     }
-    scene.another_vpn("wg1");
-    assert!(scene.reconciler.reconcile(&[Event::Network], now).is_some());
-    assert_eq!(scene.kernel.table(), None, "the premise: they wait");
-    assert!(scene.after_a_crash().known.contains(&name("wg1")));
+    fixture.another_vpn("wg1");
+    assert!(fixture.reconciler.reconcile(&[Event::Network], now).is_some());
+    assert_eq!(fixture.kernel.table(), None, "the premise: they wait");
+    assert!(fixture.after_a_crash().known.contains(&name("wg1")));
 }
 
 #[test]
 fn reset_removes_what_is_kept_though_the_memory_knows_nothing_of_it() {
     for request in [None, Some(on("wg0"))] {
-        let mut scene = scene();
+        let mut fixture = fixture();
         if let Some(request) = request {
-            scene.commit(&request).unwrap();
+            fixture.commit(&request).unwrap();
         }
-        std::fs::write(scene.kept_file(), KEPT).unwrap();
-        assert!(scene.reconciler.consider(&Request::Reset).unwrap());
-        assert!(scene.commit(&Request::Reset).unwrap().changed);
-        assert_eq!(scene.after_a_reboot(), SavedState::default());
-        assert!(!scene.reconciler.consider(&Request::Reset).unwrap(), "nothing is left to do");
+        std::fs::write(fixture.kept_file(), KEPT).unwrap();
+        assert!(fixture.reconciler.consider(&Request::Reset).unwrap());
+        assert!(fixture.commit(&Request::Reset).unwrap().changed);
+        assert_eq!(fixture.after_a_reboot(), SavedState::default());
+        assert!(!fixture.reconciler.consider(&Request::Reset).unwrap(), "nothing is left to do");
     }
 }
 
@@ -169,165 +169,169 @@ fn reset_removes_what_is_kept_though_the_memory_knows_nothing_of_it() {
 fn a_clamp_kept_after_the_polkit_check_is_not_changed() {
     let keep = Request::ClampOn(Target::Link(name("wg0")), keep());
     for request in [on("wg0"), Request::ClampOff(Target::Link(name("wg0"))), Request::Reset] {
-        let mut scene = scene();
+        let mut fixture = fixture();
         let judged = || permit(&request, false);
-        assert!(!scene.reconciler.affects_kept(&request), "the premise");
-        scene.commit(&keep).unwrap();
-        let kept = scene.after_a_reboot();
-        assert_eq!(scene.pending(&judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
-        assert_eq!(scene.reconciler.commit(judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
-        assert_eq!((scene.after_a_reboot(), scene.after_a_crash()), (kept.clone(), kept), "{request:?}");
-        assert!(scene.commit(&request).is_ok(), "a new check permits it");
+        assert!(!fixture.reconciler.affects_kept(&request), "the premise");
+        fixture.commit(&keep).unwrap();
+        let kept = fixture.after_a_reboot();
+        assert_eq!(fixture.pending(&judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
+        assert_eq!(fixture.reconciler.commit(judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
+        assert_eq!((fixture.after_a_reboot(), fixture.after_a_crash()), (kept.clone(), kept), "{request:?}");
+        assert!(fixture.commit(&request).is_ok(), "a new check permits it");
     }
 }
 
 #[test]
 fn a_name_that_would_need_a_place_of_a_kept_auto_is_refused_before_polkit_is_asked() {
-    let mut scene = scene();
-    scene.commit(&kept_auto()).unwrap();
+    let mut fixture = fixture();
+    fixture.commit(&kept_auto()).unwrap();
     for number in 2..MAX_CLAMPS {
-        scene.reconciler.desired.named.insert(name(&format!("absent{number}")), ClampOptions::default());
+        fixture.reconciler.desired.named.insert(name(&format!("absent{number}")), ClampOptions::default());
     }
-    scene.commit(&on("absent1")).unwrap();
-    let error = scene.reconciler.consider(&on("absent256")).unwrap_err();
+    fixture.commit(&on("absent1")).unwrap();
+    let error = fixture.reconciler.consider(&on("absent256")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooManyClamps);
-    assert_eq!(scene.commit(&on("absent256")).unwrap_err().kind(), ErrorKind::TooManyClamps);
-    assert!(scene.commit(&on("wg0")).unwrap().change.is_something(), "it has the place of its link already");
-    assert!(scene.commit(&Request::ClampOn(Target::Link(name("kept")), keep())).is_err(), "256 are named");
-    scene.commit(&Request::ClampOff(Target::Link(name("wg0")))).unwrap();
-    assert!(scene.commit(&Request::ClampOn(Target::Link(name("kept")), keep())).is_ok(), "it is kept, too");
+    assert_eq!(fixture.commit(&on("absent256")).unwrap_err().kind(), ErrorKind::TooManyClamps);
+    assert!(fixture.commit(&on("wg0")).unwrap().change.is_something(), "it has the place of its link already");
+    assert!(fixture.commit(&Request::ClampOn(Target::Link(name("kept")), keep())).is_err(), "256 are named");
+    fixture.commit(&Request::ClampOff(Target::Link(name("wg0")))).unwrap();
+    assert!(fixture.commit(&Request::ClampOn(Target::Link(name("kept")), keep())).is_ok(), "it is kept, too");
 }
 
 #[test]
 fn a_name_over_an_auto_kept_after_the_polkit_check_is_not_made() {
-    let mut scene = scene();
+    let mut fixture = fixture();
     let fixed = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), ..keep() };
-    scene.commit(&Request::ClampOn(Target::Auto, fixed)).unwrap();
-    let before = scene.kernel.table();
-    assert_eq!(scene.commit_permitted(permit(&on("wg0"), false)).unwrap_err().kind(), ErrorKind::Busy);
-    assert_eq!(scene.kernel.table(), before);
-    let kept = scene.after_a_reboot().desired;
-    assert!(scene.commit_permitted(permit(&on("wg0"), true)).is_ok());
-    assert_eq!(scene.after_a_reboot().desired, kept, "the file is as it was");
+    fixture.commit(&Request::ClampOn(Target::Auto, fixed)).unwrap();
+    let before = fixture.kernel.table();
+    assert_eq!(fixture.commit_permitted(permit(&on("wg0"), false)).unwrap_err().kind(), ErrorKind::Busy);
+    assert_eq!(fixture.kernel.table(), before);
+    let kept = fixture.after_a_reboot().desired;
+    assert!(fixture.commit_permitted(permit(&on("wg0"), true)).is_ok());
+    assert_eq!(fixture.after_a_reboot().desired, kept, "the file is as it was");
 }
 
 #[test]
 fn a_change_of_the_file_is_decided_only_under_the_lock_on_it() {
-    let mut scene = scene();
-    scene.commit(&on("wg0")).unwrap();
+    let mut fixture = fixture();
+    fixture.commit(&on("wg0")).unwrap();
     let off = permit(&Request::ClampOff(Target::Link(name("wg0"))), true);
-    let decided = |scene: &Scene, has_lock| scene.reconciler.pending_persist(&off, has_lock).unwrap();
-    assert!(matches!(decided(&scene, false), Persist::Decided(None)), "it needs no lock");
-    scene.commit(&Request::ClampOn(Target::Link(name("wg0")), keep())).unwrap();
-    assert!(matches!(decided(&scene, false), Persist::Locked), "another call has kept it");
-    assert!(matches!(decided(&scene, true), Persist::Decided(Some(_))));
+    let decided = |fixture: &Fixture, has_lock| fixture.reconciler.pending_persist(&off, has_lock).unwrap();
+    assert!(matches!(decided(&fixture, false), Persist::Decided(None)), "it needs no lock");
+    fixture.commit(&Request::ClampOn(Target::Link(name("wg0")), keep())).unwrap();
+    assert!(matches!(decided(&fixture, false), Persist::Locked), "another call has kept it");
+    assert!(matches!(decided(&fixture, true), Persist::Decided(Some(_))));
 }
 
 #[test]
 fn a_reset_loses_what_is_kept_though_the_memory_knows_nothing_of_it() {
-    let scene = scene();
-    assert!(!scene.reconciler.affects_kept(&Request::Reset));
-    std::fs::write(scene.kept_file(), KEPT).unwrap();
-    assert!(scene.reconciler.affects_kept(&Request::Reset));
-    assert!(!scene.reconciler.affects_kept(&on("wg0")), "it leaves the file as it is");
+    let fixture = fixture();
+    assert!(!fixture.reconciler.affects_kept(&Request::Reset));
+    std::fs::write(fixture.kept_file(), KEPT).unwrap();
+    assert!(fixture.reconciler.affects_kept(&Request::Reset));
+    assert!(!fixture.reconciler.affects_kept(&on("wg0")), "it leaves the file as it is");
 }
 
 #[test]
 fn a_reset_that_cannot_remove_the_state_file_fails_and_changes_nothing() {
-    let mut scene = scene();
-    scene.commit(&on("wg0")).unwrap();
-    std::fs::create_dir(scene.kept_file()).unwrap();
-    let before = scene.kernel.table();
-    let error = scene.commit(&Request::Reset).unwrap_err();
+    let mut fixture = fixture();
+    fixture.commit(&on("wg0")).unwrap();
+    std::fs::create_dir(fixture.kept_file()).unwrap();
+    let before = fixture.kernel.table();
+    let error = fixture.commit(&Request::Reset).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ApplyFailed);
     assert!(error.message().contains("kept across reboots"), "{error}");
-    assert_eq!((scene.kernel.table(), scene.reconciler.is_idle()), (before, false));
-    assert!(scene.commit(&on("wg1")).is_ok(), "who keeps nothing is not in its way");
+    assert_eq!((fixture.kernel.table(), fixture.reconciler.is_idle()), (before, false));
+    assert!(fixture.commit(&on("wg1")).is_ok(), "who keeps nothing is not in its way");
 }
 
 #[test]
 fn a_persistent_clamp_missing_in_its_file_is_written_on_the_next_request() {
-    let mut scene = scene();
-    scene.commit(&kept_auto()).unwrap();
-    assert!(!scene.reconciler.consider(&kept_auto()).unwrap());
-    std::fs::remove_file(scene.kept_file()).unwrap();
-    assert!(scene.reconciler.consider(&kept_auto()).unwrap());
-    assert!(scene.commit(&kept_auto()).unwrap().changed);
-    assert_eq!(scene.after_a_reboot().desired.auto.map(|auto| auto.persist), Some(true));
+    let mut fixture = fixture();
+    fixture.commit(&kept_auto()).unwrap();
+    assert!(!fixture.reconciler.consider(&kept_auto()).unwrap());
+    std::fs::remove_file(fixture.kept_file()).unwrap();
+    assert!(fixture.reconciler.consider(&kept_auto()).unwrap());
+    assert!(fixture.commit(&kept_auto()).unwrap().changed);
+    assert_eq!(fixture.after_a_reboot().desired.auto.map(|auto| auto.persist), Some(true));
 }
 
 #[test]
 fn a_failed_runtime_write_leaves_no_outdated_file_that_overrides_the_persistent_one() {
-    let mut scene = scene();
+    let mut fixture = fixture();
     let kept = |link: &str| Request::ClampOn(Target::Link(name(link)), keep());
-    let after_a_crash = |scene: &Scene| scene.after_a_crash().desired.named.into_keys().collect::<Vec<_>>();
+    let after_a_crash = |fixture: &Fixture| fixture.after_a_crash().desired.named.into_keys().collect::<Vec<_>>();
     for request in [kept("wg0"), kept("wg1"), on("wg2")] {
-        scene.commit(&request).unwrap();
+        fixture.commit(&request).unwrap();
     }
-    scene.let_nothing_be_remembered();
-    scene.commit(&Request::ClampOff(Target::Link(name("wg0")))).unwrap();
-    assert_eq!(after_a_crash(&scene), [name("wg1")], "what is kept is true at least");
-    assert!(scene.lines.all().iter().any(|line| line.event() == "state-not-saved"));
-    scene.let_everything_be_remembered();
-    scene.reconciler.reconcile(&[], Instant::now());
-    assert_eq!(after_a_crash(&scene), [name("wg1"), name("wg2")], "and the rest is made up for at the next look");
+    fixture.let_nothing_be_remembered();
+    fixture.commit(&Request::ClampOff(Target::Link(name("wg0")))).unwrap();
+    assert_eq!(after_a_crash(&fixture), [name("wg1")], "what is kept is true at least");
+    assert!(fixture.lines.all().iter().any(|line| line.event() == "state-not-saved"));
+    fixture.let_everything_be_remembered();
+    fixture.reconciler.reconcile(&[], Instant::now());
+    assert_eq!(after_a_crash(&fixture), [name("wg1"), name("wg2")], "and the rest is made up for at the next look");
 }
 
 #[test]
 fn a_name_that_cannot_be_saved_keeps_the_desired_clamps_and_is_logged_once() {
-    let mut scene = scene();
-    scene.commit(&on("")).unwrap();
-    scene.let_nothing_be_remembered();
-    scene.another_vpn("wg1");
+    let mut fixture = fixture();
+    fixture.commit(&on("")).unwrap();
+    fixture.let_nothing_be_remembered();
+    fixture.another_vpn("wg1");
     for _ in 0..3 {
-        scene.reconciler.reconcile(&[Event::Network], Instant::now());
+        fixture.reconciler.reconcile(&[Event::Network], Instant::now());
     }
-    assert_eq!(scene.after_a_crash().desired.auto.map(|auto| auto.persist), Some(false));
-    assert_eq!(scene.lines.all().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
-    scene.let_everything_be_remembered();
-    scene.reconciler.reconcile(&[], Instant::now());
-    assert!(scene.after_a_crash().known.contains(&name("wg1")));
+    assert_eq!(fixture.after_a_crash().desired.auto.map(|auto| auto.persist), Some(false));
+    assert_eq!(fixture.lines.all().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
+    fixture.let_everything_be_remembered();
+    fixture.reconciler.reconcile(&[], Instant::now());
+    assert!(fixture.after_a_crash().known.contains(&name("wg1")));
 }
 
 #[test]
 fn learnt_names_are_saved_once_and_not_at_every_read() {
-    let mut scene = scene();
-    scene.commit(&on("")).unwrap();
-    assert_eq!(scene.kernel.table().unwrap().route, BTreeSet::from([name("wg0")]), "at once");
-    let mut links = scene.kernel.links(&|_| true).unwrap().named;
+    let mut fixture = fixture();
+    fixture.commit(&on("")).unwrap();
+    assert_eq!(fixture.kernel.table().unwrap().route, BTreeSet::from([name("wg0")]), "at once");
+    let mut links = fixture.kernel.links(&|_| true).unwrap().named;
     links.push(Link { name: name("wg1"), ..links[0].clone() });
-    scene.kernel.set_links(links);
-    scene.reconciler.reconcile(&[Event::Network], Instant::now());
-    let remembered = |scene: &Scene| scene.reconciler.state_dirs.load().0.known;
-    assert_eq!(remembered(&scene), BTreeSet::from([name("wg0"), name("wg1")]));
-    std::fs::remove_file(scene.reconciler.state_dirs.runtime.join(FILE)).unwrap();
-    scene.reconciler.reconcile(&[Event::Network], Instant::now());
-    assert_eq!(remembered(&scene), BTreeSet::new());
+    fixture.kernel.set_links(links);
+    fixture.reconciler.reconcile(&[Event::Network], Instant::now());
+    let remembered = |fixture: &Fixture| fixture.reconciler.state_dirs.load().0.known;
+    assert_eq!(remembered(&fixture), BTreeSet::from([name("wg0"), name("wg1")]));
+    std::fs::remove_file(fixture.reconciler.state_dirs.runtime.join(FILE)).unwrap();
+    fixture.reconciler.reconcile(&[Event::Network], Instant::now());
+    assert_eq!(remembered(&fixture), BTreeSet::new());
 }
 
 #[test]
 fn a_change_that_the_kernel_refuses_leaves_the_persistent_state_unchanged() {
-    let mut scene = scene();
-    scene.commit(&kept_auto()).unwrap();
-    scene.keep_names();
-    let before = std::fs::read_to_string(scene.kept_file()).unwrap();
-    scene.kernel.refuse(Some(Refusal::Refused));
+    let mut fixture = fixture();
+    fixture.commit(&kept_auto()).unwrap();
+    fixture.keep_names();
+    let before = std::fs::read_to_string(fixture.kept_file()).unwrap();
+    fixture.kernel.refuse(Some(Refusal::Refused));
     let named = Request::ClampOn(Target::Link(name("wg7")), keep());
     for request in [Request::ClampOff(Target::Auto), Request::Reset, named] {
-        let pending = scene.pending(&permit(&request, true)).unwrap().unwrap();
+        let pending = fixture.pending(&permit(&request, true)).unwrap().unwrap();
         pending.write().unwrap();
-        assert_ne!(std::fs::read_to_string(scene.kept_file()).ok().as_ref(), Some(&before), "the premise: {request:?}");
-        assert!(scene.reconciler.commit(permit(&request, true)).is_err());
+        assert_ne!(
+            std::fs::read_to_string(fixture.kept_file()).ok().as_ref(),
+            Some(&before),
+            "the premise: {request:?}"
+        );
+        assert!(fixture.reconciler.commit(permit(&request, true)).is_err());
         pending.revert().unwrap();
-        assert_eq!(std::fs::read_to_string(scene.kept_file()).unwrap(), before, "{request:?}");
+        assert_eq!(std::fs::read_to_string(fixture.kept_file()).unwrap(), before, "{request:?}");
     }
 }
 
 #[test]
 fn a_change_of_what_is_kept_that_is_not_in_its_file_is_not_made() {
-    let mut scene = scene();
+    let mut fixture = fixture();
     for request in [kept_auto(), Request::ClampOn(Target::Link(name("wg0")), keep())] {
-        let error = scene.reconciler.commit(permit(&request, false)).unwrap_err();
-        assert_eq!((error.kind(), scene.kernel.table()), (ErrorKind::ApplyFailed, None), "{request:?}");
+        let error = fixture.reconciler.commit(permit(&request, false)).unwrap_err();
+        assert_eq!((error.kind(), fixture.kernel.table()), (ErrorKind::ApplyFailed, None), "{request:?}");
     }
 }

@@ -117,16 +117,16 @@ fn a_rule_with_an_expression_more_or_less_or_of_another_kind_is_not_ours() {
 fn a_table_with_any_flag_is_not_what_the_helper_makes() {
     let ruleset = Ruleset { route: [LinkName::parse("wg0").unwrap()].into(), ..Ruleset::default() };
     let ours = OwnTable { ruleset: ruleset.clone(), counts: BTreeMap::new() };
-    let held = |flags| FoundTable { flags, owner: None, ours: Some(ours.clone()) }.held();
-    assert!(Held::is_exactly(Some(&held(0)), &ruleset));
+    let held = |flags| FoundTable { flags, owner: None, ours: Some(ours.clone()) }.state();
+    assert!(TableState::is_exactly(Some(&held(0)), &ruleset));
     for flags in [1, 2, 4] {
-        assert_eq!(held(flags), Held::default(), "so the reconciler sees that the rules are lost");
+        assert_eq!(held(flags), TableState::default(), "so the reconciler sees that the rules are lost");
         assert!(
-            !Held::is_exactly(Some(&held(flags)), &ruleset)
-                && !Held::is_exactly(Some(&held(flags)), &Ruleset::default())
+            !TableState::is_exactly(Some(&held(flags)), &ruleset)
+                && !TableState::is_exactly(Some(&held(flags)), &Ruleset::default())
         );
     }
-    assert!(Held::is_exactly(None, &Ruleset::default()) && !Held::is_exactly(None, &ruleset));
+    assert!(TableState::is_exactly(None, &Ruleset::default()) && !TableState::is_exactly(None, &ruleset));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn arbitrary_answers_are_no_table_of_ours_and_no_panic() {
         let (chains, sets, rules, elements) = (some(), some(), some(), some());
         let found = found(&Answers { table: numbers.bytes(), chains, sets, rules, elements });
         assert_eq!(found.ours, None);
-        assert_eq!(found.held().ruleset, Ruleset::default());
+        assert_eq!(found.state().ruleset, Ruleset::default());
     }
 }
 
