@@ -159,6 +159,7 @@ impl Exchange {
             ended_after: self.seen_at.saturating_sub(self.opened_at),
             answer: self.answer(),
             hello_arrived: self.hello_arrived(),
+            repeats: self.info.total_retrans + self.info.rcv_ooopack,
             was_reset: connected && self.was_reset(),
             min_rtt: self.min_rtt(),
             rtt: if has_timed_syn_only { Duration::ZERO } else { self.rtt() },
@@ -180,6 +181,8 @@ pub(super) struct ConnectionSummary {
     pub(super) answer: Answer,
     /// The hello was acknowledged.
     pub(super) hello_arrived: bool,
+    /// How often a segment was repeated, or one of the server's arrived before a missing one.
+    pub(super) repeats: u32,
     /// It ended with a reset after it was established.
     pub(super) was_reset: bool,
     /// The shortest round trip.

@@ -1,5 +1,6 @@
 //! The findings of a search about one path. Pure: outcomes of connections in, evidence out. A
-//! second server confirms the findings from the first one, or answers in its place.
+//! second server confirms the findings from the first one, or answers in its place. A sample of
+//! small packets shows how many are lost.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::exchange::{Answer, ConnectionSummary};
 use super::report::LimitedBy;
 use super::run::{BatchLimits, Outcome, Probe, Transport, Usage, run};
 use super::search::{FAILURES_NEEDED_DOWN, FAILURES_NEEDED_UP, SYN_TIMEOUT};
-use super::up::{Up, UpEnding, UpOutcome};
+use super::up::{Loss, Up, UpEnding, UpOutcome};
 
 /// The path that a search measures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,9 +63,10 @@ pub(super) struct Findings {
     pub(super) cuts: u32,
     /// The server switched to smaller packets by itself.
     pub(super) healed: bool,
-    /// Retransmitted segments and all segments, of trains that arrived whole.
-    pub(super) sent_again: u32,
-    pub(super) sent: u32,
+    /// How often segments were repeated, or arrived before a missing one.
+    pub(super) repeats: u32,
+    /// The lost segments of a sample, if one was sent.
+    pub(super) loss: Option<Loss>,
     /// The smallest size at which some connections end while others carry more.
     pub(super) mixed: Option<u16>,
     /// The result of the second server, if one was contacted.
@@ -118,6 +120,7 @@ impl Findings {
             Answer::NotTls => self.not_tls = true,
         }
         self.hello_arrived |= summary.hello_arrived;
+        self.repeats += summary.repeats;
         if let Some(rtt) = summary.min_rtt {
             self.min_rtt = Some(self.min_rtt.map_or(rtt, |known| known.min(rtt)));
             self.rtt = self.rtt.max(summary.rtt);
@@ -136,17 +139,13 @@ impl Findings {
             self.up.reported = Some(self.up.reported.map_or(reported, |known| known.min(reported)));
         }
         match outcome.ending {
-            UpEnding::All => {
-                self.sent_again += outcome.sent_again;
-                self.sent += outcome.sent;
-            }
             UpEnding::Hole => {
                 if let Some(failed) = outcome.failed {
                     self.up.miss(failed, outcome.strict);
                 }
             }
             UpEnding::Cut => self.cuts += 1,
-            UpEnding::Reported | UpEnding::Early | UpEnding::Split | UpEnding::Unclear => {}
+            UpEnding::All | UpEnding::Reported | UpEnding::Early | UpEnding::Split | UpEnding::Unclear => {}
         }
         if let (Some(limit), UpEnding::All | UpEnding::Hole) = (outcome.limit, outcome.ending) {
             let by = match (subject.probing, outcome.learnt) {
@@ -186,6 +185,29 @@ impl Findings {
     /// The same for the direction down.
     pub(super) fn down_is_whole(&self, top: u16) -> bool {
         self.down.proven.is_some_and(|proven| proven >= self.down.ceiling(top))
+    }
+}
+
+/// The packets of a sample. Small ones, 3 ms apart, stay below the rate of most policers, which
+/// would drop larger ones. The last one sets the largest segment, so that SACK blocks cut none of
+/// the others.
+pub(super) const SAMPLE: [u16; 61] = {
+    let mut sizes = [150; 61];
+    sizes[60] = 200;
+    sizes
+};
+
+/// Sends a sample, for a search alone sends too few packets to tell 2 % from chance.
+pub(super) fn sample<T: Transport>(
+    transport: &mut T,
+    train: Probe,
+    limit: Duration,
+    spent: &mut Usage,
+) -> Option<Loss> {
+    let outcomes = run(transport, vec![train], BatchLimits { limit, stragglers: None }, spent, |_, _| false);
+    match outcomes.first()? {
+        Outcome::Up(up) => up.loss,
+        _ => None,
     }
 }
 

@@ -12,7 +12,7 @@ use super::Stage;
 use super::down::{Down, base};
 use super::evidence::{Evidence, down_sizes, ladder, spread};
 use super::exchange::Answer;
-use super::findings::{Findings, Subject};
+use super::findings::{Findings, SAMPLE, Subject, sample};
 use super::run::{BatchLimits, Budget, Outcome, Probe, Progress, Transport, run};
 use super::train::Record;
 use super::up::{Up, UpEnding};
@@ -93,6 +93,7 @@ impl<T: Transport> Search<'_, T> {
         self.narrow();
         self.probe_boundary();
         self.retry_contradictions();
+        self.count_losses();
     }
 
     fn base(&self) -> u16 {
@@ -398,5 +399,17 @@ impl<T: Transport> Search<'_, T> {
             let least = [up.and(findings.up.proven), down.and(findings.down.proven)].into_iter().flatten().min();
             self.findings.mixed = least;
         }
+    }
+
+    /// Counts the lost packets if some had to be repeated and every size passes.
+    fn count_losses(&mut self) {
+        let (findings, top) = (&self.findings, self.subject.top);
+        let whole = [findings.up.proven, findings.down.proven].into_iter().all(|proven| proven >= Some(top));
+        if findings.repeats == 0 || !whole || !self.may_begin(1) {
+            return;
+        }
+        let train = self.up(&SAMPLE, true);
+        let limit = self.round_trips(Duration::from_secs(3), 16).min(self.budget.end.saturating_sub(self.elapsed()));
+        self.findings.loss = sample(self.transport, train, limit, &mut self.findings.spent);
     }
 }

@@ -278,6 +278,10 @@ pub(super) struct TcpInfo {
     pub(super) data_segs_out: u32,
     /// Segments that arrived out of order, before a missing one.
     pub(super) rcv_ooopack: u32,
+    /// Segments that the peer got twice.
+    pub(super) dsack_dups: u32,
+    /// How often a segment of ours overtook another.
+    pub(super) reord_seen: u32,
 }
 
 impl TcpInfo {
@@ -302,6 +306,8 @@ impl TcpInfo {
             data_segs_in: raw.data_segs_in,
             data_segs_out: raw.data_segs_out,
             rcv_ooopack: raw.rcv_ooopack,
+            dsack_dups: raw.dsack_dups,
+            reord_seen: raw.reord_seen,
         })
     }
 

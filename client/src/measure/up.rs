@@ -50,11 +50,28 @@ pub(super) struct UpOutcome {
     pub(super) reported: Option<u16>,
     /// The server sends SACK blocks.
     pub(super) sack: bool,
-    /// Retransmitted segments and all segments; meaningful if everything arrived in the end.
-    pub(super) sent_again: u32,
-    pub(super) sent: u32,
+    /// The lost segments. `None` if segments overtook each other, because TCP then repeats some that
+    /// were not lost.
+    pub(super) loss: Option<Loss>,
     /// The server's behaviour on the connection.
     pub(super) summary: ConnectionSummary,
+}
+
+/// The segments of a train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Loss {
+    /// Segments that were sent.
+    pub(super) sent: u32,
+    /// Segments among them that repeat a lost one.
+    pub(super) again: u32,
+}
+
+impl Loss {
+    /// Whether more than 2 % of enough segments were lost.
+    pub(super) fn is_high(self) -> bool {
+        const ENOUGH: u32 = 60;
+        self.sent >= ENOUGH && self.again * 50 > self.sent
+    }
 }
 
 /// One connection with a train.
@@ -336,8 +353,8 @@ impl Up {
             learnt: self.learnt,
             reported: self.reported,
             sack: info.has_sack(),
-            sent_again: info.total_retrans,
-            sent: info.data_segs_out,
+            loss: (info.reord_seen == 0)
+                .then(|| Loss { sent: info.data_segs_out, again: info.total_retrans.saturating_sub(info.dsack_dups) }),
             summary: self.exchange.summary(),
         }
     }

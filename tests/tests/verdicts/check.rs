@@ -29,7 +29,9 @@ pub(crate) fn exactly(name: &str, fault: fn() -> Fault) {
         if fault.may_stay_open && UNMEASURED.contains(&answer.verdict()) {
             return;
         }
-        let is_wrong = answer.verdict() != fault.verdict && answer.is_sure();
+        // By chance no packet may be lost.
+        let is_spared = (fault.verdict, answer.verdict()) == ("link-loses", "fine");
+        let is_wrong = answer.verdict() != fault.verdict && answer.is_sure() && !is_spared;
         assert!(!is_wrong && attempt < ATTEMPTS, "{name}: {}\n{:#}", missing.join("; "), answer.0);
     }
 }
@@ -42,9 +44,10 @@ pub(crate) fn with_loss(name: &str, fault: fn() -> Fault) {
     let verdict = answer.verdict();
     let is_right = match fault.verdict {
         // "The link loses packets of any size" is also true here.
-        "fine" => ["fine", "link-loses"].contains(&verdict),
+        "fine" | "link-slow" | "quic-blocked" => [fault.verdict, "link-loses"].contains(&verdict),
         // Losses may leave no time to ask the second server.
         "far-end-narrow" => verdict == "far-end-narrow" || (verdict == "path-narrow" && !answer.is_sure()),
+        "link-loses" => ["link-loses", "fine"].contains(&verdict),
         right => verdict == right,
     };
     let is_open = UNMEASURED.contains(&verdict);

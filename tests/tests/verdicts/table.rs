@@ -117,6 +117,8 @@ faults! {
     a_round_trip_of_more_than_a_second_is_slow: Fault::on(good().with_round_trip(1100)).is("link-slow");
     a_round_trip_of_more_than_a_second_is_slow_over_ipv6:
         Fault::on(good().with_round_trip(1100)).over(Family::V6).is("link-slow");
+    packets_are_lost_up: Fault::on(losing(0.12, 0.0)).is("link-loses").or_open();
+    packets_are_lost_both_ways: Fault::on(losing(0.1, 0.1)).is("link-loses").or_open();
     a_proxy_nearby_answers_for_the_server: Fault::on(good()).with(proxy).is("proxy-between");
 
     // UDP.
@@ -173,6 +175,12 @@ fn policed() -> Rules {
 
 fn slow(rate: u32) -> Rules {
     good().both(|rules| rules.bottleneck = Some(Bottleneck { rate, queue: 60_000 }))
+}
+
+fn losing(up: f64, down: f64) -> Rules {
+    let mut rules = good();
+    (rules.up.loss, rules.down.loss) = (up, down);
+    rules
 }
 
 fn wireguard(up: Option<usize>, down: Option<usize>) -> Rules {

@@ -281,6 +281,8 @@ impl SimulatedPath {
             data_segs_in: one.received.segments,
             data_segs_out: one.ours.segments,
             rcv_ooopack: one.received.early,
+            dsack_dups: one.arrived.duplicates,
+            reord_seen: one.ours.reordered,
         }
     }
 

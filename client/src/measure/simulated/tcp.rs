@@ -35,6 +35,8 @@ pub(super) struct Sender {
     pub(super) retransmits: u8,
     pub(super) sent_again: u32,
     pub(super) segments: u32,
+    /// Segments that arrived after later ones and were sent once.
+    pub(super) reordered: u32,
     rtt: Duration,
     pub(super) timer: Option<Duration>,
     /// RACK's timer.
@@ -54,6 +56,7 @@ impl Sender {
             retransmits: 0,
             sent_again: 0,
             segments: 0,
+            reordered: 0,
             rtt,
             timer: None,
             rack_timer: None,
@@ -91,6 +94,18 @@ impl Sender {
 
     /// Takes an acknowledgement of everything before `upto`, and of these SACK blocks.
     pub(super) fn acknowledge(&mut self, upto: u64, sacked: &[(u64, u64)], now: Duration) {
+        let covered = |segment: &Segment| {
+            let end = segment.start + u64::from(segment.length);
+            end <= upto || sacked.iter().any(|(from, to)| *from <= segment.start && end <= *to)
+        };
+        let latest = self.queue.iter().filter(|segment| segment.sacked).map(|segment| segment.start).max();
+        let late = |segment: &&Segment| {
+            segment.times == 1
+                && !segment.sacked
+                && latest.is_some_and(|latest| segment.start < latest)
+                && covered(segment)
+        };
+        self.reordered += u32::try_from(self.queue.iter().filter(late).count()).unwrap();
         if upto > self.acked {
             self.acked = upto;
             self.retransmits = 0;
@@ -205,6 +220,8 @@ pub(super) struct Receiver {
     pieces: Vec<(u64, u64)>,
     pub(super) early: u32,
     pub(super) segments: u32,
+    /// Segments that had arrived before.
+    pub(super) duplicates: u32,
     pub(super) largest: u16,
 }
 
@@ -215,6 +232,8 @@ impl Receiver {
         let end = segment.start + u64::from(segment.length);
         self.segments += 1;
         self.largest = self.largest.max(segment.length);
+        let is_known = end <= self.next || self.pieces.iter().any(|(from, to)| *from <= segment.start && end <= *to);
+        self.duplicates += u32::from(is_known);
         if segment.start > self.next {
             self.early += 1;
             self.pieces.push((segment.start, end));

@@ -217,6 +217,20 @@ fn a_server_that_connects_and_is_late_to_answer_is_told_from_a_silent_one() {
 }
 
 #[test]
+fn a_path_that_loses_packets_is_told_from_one_that_only_reorders_them() {
+    let losing = |faults: &Faults| {
+        let codes = (0..200).map(|seed| run(faults, seed).code);
+        codes.filter(|code| *code == Code::LinkLoses).count()
+    };
+    assert_eq!(losing(&Faults::default()), 0);
+    // The last repeated packets may still be on their way, so that nothing shows that they are in
+    // vain.
+    assert!(losing(&Faults { jitter: Duration::from_millis(40), ..Faults::default() }) <= 2);
+    assert!(losing(&Faults { loss: 0.002, ..Faults::default() }) <= 2);
+    assert!(losing(&Faults { loss: 0.1, ..Faults::default() }) >= 180);
+}
+
+#[test]
 fn a_slow_path_is_told_from_a_good_one() {
     let judged = |faults: &Faults, seed| run(faults, seed).code;
     let slow = Faults { rtt: Duration::from_millis(1100), ..Faults::default() };

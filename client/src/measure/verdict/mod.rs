@@ -19,6 +19,7 @@ use super::evidence::Evidence;
 use super::findings::Findings;
 use super::report::{Confidence, Direction, LimitedBy, PathReport, Udp};
 use super::search::{FAILURES_NEEDED_UP, failures_needed_down};
+use super::up::Loss;
 
 /// The facts about a path other than the evidence of its connections.
 #[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
@@ -234,15 +235,10 @@ pub(super) fn is_clamped(up: Option<(u16, LimitedBy)>, down: Option<(u16, Limite
     }
 }
 
-/// The number of segments by which loss is judged.
-const ENOUGH_SENT: u32 = 60;
-
 /// The verdict if every size passes: whether the path is lossy, slow, or ends at a proxy.
 fn quality(findings: &Findings) -> Code {
     let near = findings.min_rtt.is_some_and(|rtt| rtt < Duration::from_millis(1));
-    // More than 2 % were retransmitted, and enough were sent for that to mean something. The first
-    // round alone sends fewer: reordering and policers make it retransmit on a good path, too.
-    if findings.sent >= ENOUGH_SENT && findings.sent_again * 50 > findings.sent {
+    if findings.loss.is_some_and(Loss::is_high) {
         return Code::LinkLoses;
     }
     if findings.rtt > Duration::from_secs(1) {
