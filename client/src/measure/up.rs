@@ -50,8 +50,8 @@ pub(super) struct UpOutcome {
     pub(super) reported: Option<u16>,
     /// The server sends SACK blocks.
     pub(super) sack: bool,
-    /// The lost segments. `None` if segments overtook each other, because TCP then repeats some that
-    /// were not lost.
+    /// The lost segments. `None` if segments overtook each other, because TCP then repeats some
+    /// that were not lost.
     pub(super) loss: Option<Loss>,
     /// The server's behaviour on the connection.
     pub(super) summary: ConnectionSummary,
