@@ -3,18 +3,21 @@
 //! paths.
 //!
 //! [`row`] evaluates a service's container, its health and its path, and names the next command.
-//! [`table`] draws rows, and [`watch`] repeats that.
+//! [`table`] draws rows. With `--watch` the table is repeated: in place on a terminal, one after the
+//! other elsewhere.
 
 mod row;
 mod table;
-mod watch;
+#[cfg(test)]
+mod tests;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::{join_all, try_join};
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Context, completions};
 use crate::config::{Config, NetworkMode, PodmanUrl, Service};
@@ -26,10 +29,11 @@ use crate::helper_link::status_if_running;
 use crate::measure::memory::Memory;
 use crate::plan::{self, Present, UnknownService};
 use crate::podman::{self, Connection, Container, ContainerState, HealthTiming, Podman};
-use crate::terminal::{self, EscapedLine, print_json};
+use crate::terminal::{self, EscapedLine, print_json, print_json_line};
 
 use row::Row;
 pub(super) use row::ServiceState;
+use table::Line;
 
 /// The arguments of `airpods status`.
 #[derive(Debug, clap::Args)]
@@ -71,7 +75,7 @@ async fn status(args: &Args, config: &Config, folder: Option<&Path>) -> Result<E
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let read = async || read_rows(&connection, config, &args.services, folder).await;
     if let Some(interval) = args.watch {
-        watch::watch(interval, args, read).await?;
+        watch(interval, args, read).await?;
     } else {
         print(&read().await?, args)?;
     }
@@ -201,59 +205,132 @@ async fn look_at(
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::plan::tests::{NEW, THREE, config, podman, start};
-
-    #[tokio::test]
-    async fn the_existing_container_is_shown_or_else_the_configured_name() {
-        let podman = podman(NEW);
-        start(&podman, THREE, &["web"]).await;
-        let config = config(&THREE.replace("[services.web]", "[services.web]\ncontainer = \"w-0\""));
-        let containers = podman.containers().await.unwrap();
-        for (containers, expected) in [(&containers[..], "web-0"), (&[], "w-0")] {
-            let subject = subjects(&config, &["web".into()], containers).unwrap()[0];
-            let row = look_at(&podman, &config, subject, None, Duration::ZERO).await;
-            assert_eq!(row.to_json()["container"], expected);
+/// Repeats for ever, every `interval`. Ends with the first failure, or when the output is closed.
+async fn watch(
+    interval: Duration,
+    args: &Args,
+    read: impl AsyncFn() -> Result<Vec<Row>, Failure>,
+) -> Result<(), Failure> {
+    let dumb = std::env::var_os("TERM").is_none_or(|name| name.is_empty() || name == "dumb");
+    if args.json || dumb || !io::stdout().is_terminal() {
+        return watch_in_a_row(interval, args, read).await;
+    }
+    let mut resized = signal(SignalKind::window_change())?;
+    let mut screen = Screen::open(format!("every {} s, Ctrl-C ends", interval.as_secs_f64()), &args.services)?;
+    loop {
+        screen.show(read().await?)?;
+        let pause = tokio::time::sleep(interval);
+        tokio::pin!(pause);
+        loop {
+            tokio::select! {
+                () = &mut pause => break,
+                _ = resized.recv() => screen.draw()?,
+            }
         }
     }
+}
 
-    #[tokio::test]
-    async fn leftovers_of_a_service_removed_from_the_configuration_are_shown() {
-        let podman = podman(NEW);
-        start(&podman, THREE, &[]).await;
-        let containers = podman.containers().await.unwrap();
-        let taken_out = config(THREE.split("[services.web]").next().unwrap());
-        let shown = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            let subjects = subjects(&taken_out, &names, &containers);
-            subjects.map(|all| all.iter().map(|one| (one.name, one.service.is_some())).collect::<Vec<_>>())
-        };
-        assert_eq!(shown(&[]).unwrap(), [("model", true), ("paint", false), ("web", false)]);
-        assert_eq!(shown(&["web"]).unwrap(), [("web", false)]);
-        shown(&["wob"]).unwrap_err();
-        let left = subjects(&taken_out, &["web".into()], &containers).unwrap()[0];
-        let row = look_at(&podman, &taken_out, left, None, Duration::ZERO).await;
-        assert_eq!((row.state.word(), row.container.as_str(), row.configured), ("running", "web-0", false));
-    }
-
-    #[test]
-    fn a_service_that_is_switched_off_is_shown_where_it_has_a_container_or_is_named() {
-        let off = config(&THREE.replace("[services.web]", "[services.web]\nenabled = false"));
-        let shown = |names: &[String]| {
-            subjects(&off, names, &[]).unwrap().iter().map(|one| one.name.to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(shown(&[]), ["model", "paint"]);
-        assert_eq!(shown(&["web".into()]), ["web"]);
-    }
-
-    #[test]
-    fn an_interval_is_a_number_of_seconds_that_makes_sense() {
-        assert_eq!(interval("0.5"), Ok(Duration::from_millis(500)));
-        for wrong in ["", "2s", "0", "-1", "NaN", "inf", "1e9"] {
-            assert!(interval(wrong).is_err(), "{wrong}");
+async fn watch_in_a_row(
+    interval: Duration,
+    args: &Args,
+    read: impl AsyncFn() -> Result<Vec<Row>, Failure>,
+) -> Result<(), Failure> {
+    let mut first = true;
+    loop {
+        let rows = read().await?;
+        if args.json {
+            print_json_line(&document(&rows))?;
+        } else {
+            if !first {
+                writeln!(anstream::stdout())?;
+            }
+            print(&rows, args)?;
         }
+        first = false;
+        tokio::time::sleep(interval).await;
     }
+}
+
+/// Switches to the alternate screen, which has no history, and hides the cursor (xterm's control
+/// sequences, "DEC Private Mode Set": 1049 and 25).
+const OPEN: &str = "\u{1b}[?1049h\u{1b}[?25l";
+
+/// Shows the cursor and switches back.
+const CLOSE: &str = "\u{1b}[?25h\u{1b}[?1049l";
+
+/// A terminal that shows one table. Dropping it restores the terminal and leaves the last table on
+/// it.
+struct Screen<'a> {
+    title: String,
+    /// The services that the user named.
+    named: &'a [String],
+    rows: Vec<Row>,
+}
+
+impl<'a> Screen<'a> {
+    fn open(title: String, named: &'a [String]) -> io::Result<Self> {
+        write_at_once(OPEN)?;
+        Ok(Self { title, named, rows: Vec::new() })
+    }
+
+    fn show(&mut self, rows: Vec<Row>) -> io::Result<()> {
+        self.rows = rows;
+        self.draw()
+    }
+
+    fn draw(&self) -> io::Result<()> {
+        let (width, height) = terminal::size();
+        let title = [Line::plain(&self.title), Line::default()].into_iter();
+        let lines: Vec<Line> = title.chain(self.lines(width)).collect();
+        write_at_once(&frame(&lines, width, height))
+    }
+
+    fn lines(&self, width: usize) -> Vec<Line> {
+        if self.rows.is_empty() {
+            return Vec::new();
+        }
+        let remarks = remarks(&self.rows, self.named);
+        table::lines(&self.rows, width).into_iter().chain(remarks.iter().map(|line| Line::plain(line))).collect()
+    }
+}
+
+impl Drop for Screen<'_> {
+    fn drop(&mut self) {
+        let last = self.lines(terminal::size().0).iter().fold(String::new(), |text, line| text + &painted(line) + "\n");
+        // A terminal that is gone needs no restoring.
+        let _ = write_at_once(&format!("{CLOSE}{last}"));
+    }
+}
+
+/// A line with its colours, unless the user turned them off (`NO_COLOR`, `CLICOLOR`).
+fn painted(line: &Line) -> String {
+    let text = line.to_string();
+    match anstream::AutoStream::choice(&io::stdout()) {
+        anstream::ColorChoice::Never => anstream::adapter::strip_str(&text).to_string(),
+        _ => text,
+    }
+}
+
+/// Writes with one call, so that nothing flickers, and past anstream, which would take control
+/// sequences for colours.
+fn write_at_once(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// The text that draws lines over the old content of a screen of this size. Nothing wraps or
+/// scrolls.
+fn frame(lines: &[Line], width: usize, height: usize) -> String {
+    let fits = |line: &Line| painted(&line.cut(width));
+    let shown: Vec<String> = if lines.len() > height {
+        let more = lines.len() - height.saturating_sub(1);
+        let kept = lines.iter().take(height.saturating_sub(1)).map(fits);
+        kept.chain([fits(&Line::plain(&format!("… and {more} more")))]).collect()
+    } else {
+        lines.iter().map(fits).collect()
+    };
+    // Move home, erase the rest of each line, and erase everything below the last (ECMA-48: CUP,
+    // EL, ED).
+    format!("\u{1b}[H{}\u{1b}[J", shown.join("\u{1b}[K\r\n") + "\u{1b}[K")
 }
