@@ -3,8 +3,8 @@
 //! paths.
 //!
 //! [`row`] evaluates a service's container, its health and its path, and names the next command.
-//! [`table`] draws rows. With `--watch` the table is repeated: in place on a terminal, one after the
-//! other elsewhere.
+//! [`table`] draws rows. With `--watch` the table is repeated: in place on a terminal, one after
+//! the other elsewhere.
 
 mod row;
 mod table;
