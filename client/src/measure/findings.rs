@@ -100,6 +100,9 @@ pub(super) struct Second {
 impl Findings {
     /// Takes in the outcome of a connection.
     pub(super) fn take(&mut self, subject: &Subject, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Up(up) if up.early) {
+            return;
+        }
         self.record_connection(outcome.summary());
         match outcome {
             Outcome::Up(outcome) => self.take_up(subject, outcome),

@@ -311,6 +311,8 @@ async fn run_jobs(jobs: Vec<Job>, on_progress: &ProgressCallback) -> Vec<PathRep
 pub enum Stage {
     /// The first connections.
     First(u16),
+    /// Packets of this size, the largest, have passed up and down.
+    Full(u16),
     /// Narrowing down where the path ends: the gap that is left, up and down.
     Between(Option<(u16, u16)>, Option<(u16, u16)>),
     /// Trying the next larger size repeatedly, up and down; if there is none, a large hello.
@@ -328,7 +330,7 @@ impl Stage {
         match self {
             Self::Between(..) | Self::Confirming => true,
             Self::Boundary(up, down) => up.is_some() || down.is_some(),
-            Self::First(_) | Self::Transfers => false,
+            Self::First(_) | Self::Full(_) | Self::Transfers => false,
         }
     }
 }
@@ -339,6 +341,7 @@ impl fmt::Display for Stage {
         let size = |size: &Option<u16>| size.map(|size| size.to_string());
         let (up, down) = match self {
             Self::First(top) => return write!(f, "packets of up to {top} bytes"),
+            Self::Full(top) => return write!(f, "packets of {top} bytes pass"),
             Self::Confirming => return f.write_str("the same with another server"),
             Self::Transfers => return f.write_str("plain transfers"),
             Self::Between(up, down) => (gap(up), gap(down)),

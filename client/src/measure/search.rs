@@ -174,13 +174,15 @@ impl<T: Transport> Search<'_, T> {
     fn first(&mut self) -> UpEnding {
         let top = self.subject.top;
         (self.on_progress)(Stage::First(top));
-        let (on_progress, base, is_reported) = (self.on_progress, self.base(), Cell::new(false));
+        let (on_progress, base) = (self.on_progress, self.base());
+        let (is_full, is_reported) = (Cell::new(false), Cell::new(false));
         let sizes = ladder(top, self.base(), &self.subject.hints);
         let batch = vec![
             self.down(top, true),
             self.down(top, true),
             self.down(self.base(), false),
             self.big_hello(),
+            Probe::Up(Box::new(Up::early(self.subject.ipv6, self.name(), top))),
             self.up(&sizes, false),
         ];
         let settled = |under_way: &[Progress<'_>], lasted: Duration| {
@@ -188,9 +190,14 @@ impl<T: Transport> Search<'_, T> {
             if !connected {
                 return lasted > SYN_TIMEOUT;
             }
-            let train = under_way.iter().all(|one| one.ended || !matches!(one.probe, Probe::Up(_)));
+            let counts = |one: &&Progress<'_>| !matches!(one.probe, Probe::Up(up) if up.is_early());
+            let train = under_way.iter().filter(counts).all(|one| one.ended || !matches!(one.probe, Probe::Up(_)));
             let tops: Vec<_> = under_way.iter().take(2).collect();
             let full = tops.iter().any(|one| matches!(one.probe, Probe::Down(down) if down.is_full()));
+            let up = under_way.iter().any(|one| matches!(one.probe, Probe::Up(up) if up.is_full()));
+            if full && up && !is_full.replace(true) {
+                on_progress(Stage::Full(top));
+            }
             // Once our kernel has learnt a path MTU it announces no more than that. No later
             // connection can show a hole, so these two run to their end.
             let taught = under_way.iter().any(|one| matches!(one.probe, Probe::Up(up) if up.is_reported()));
@@ -199,7 +206,7 @@ impl<T: Transport> Search<'_, T> {
                 on_progress(Stage::Between(None, Some((base, top))));
             }
             let down = full || tops.iter().all(|one| one.ended || (!taught && suspect(one)));
-            let others = under_way.iter().all(|one| one.ended) || lasted > Duration::from_millis(1200);
+            let others = under_way.iter().filter(counts).all(|one| one.ended) || lasted > Duration::from_millis(1200);
             let answered = under_way.iter().any(|one| one.probe.exchange().first_at.is_some());
             train && down && others && answered
         };

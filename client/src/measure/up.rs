@@ -30,6 +30,7 @@ pub(super) enum UpEnding {
 }
 
 /// The outcome of one connection up.
+#[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UpOutcome {
     /// How it ended.
@@ -48,6 +49,8 @@ pub(super) struct UpOutcome {
     pub(super) learnt: bool,
     /// The path MTU that a router reported to the kernel during the train.
     pub(super) reported: Option<u16>,
+    /// Findings leave it out ([`Up::early`]).
+    pub(super) early: bool,
     /// The server sends SACK blocks.
     pub(super) sack: bool,
     /// The lost segments. `None` if segments overtook each other, because TCP then repeats some
@@ -84,6 +87,7 @@ pub(super) struct Up {
     cap: u16,
     strict: bool,
     record: Record,
+    early: bool,
     tied: bool,
     train: Option<Train>,
     limit: Option<u16>,
@@ -110,6 +114,7 @@ impl Up {
             sizes,
             strict,
             record: Record::Data,
+            early: false,
             tied: false,
             train: None,
             limit: None,
@@ -120,6 +125,17 @@ impl Up {
             failed_strictly: false,
             answers_after: Duration::ZERO,
         }
+    }
+
+    /// One packet of the largest size, in a hello that needs no answer. It shows that a path may be
+    /// good one round trip before a train does. It is no evidence: some paths carry one packet and
+    /// fewer, or smaller ones, later.
+    pub(super) fn early(ipv6: bool, name: Option<&str>, size: u16) -> Self {
+        Self { record: Record::Hello, early: true, ..Self::new(ipv6, name, &[size], false) }
+    }
+
+    pub(super) fn is_early(&self) -> bool {
+        self.early
     }
 
     /// Waits longer for the first byte, for a server that has needed this long before.
@@ -140,6 +156,12 @@ impl Up {
     pub(super) fn opening(&self) -> Opening {
         let announced = if self.tied { self.cap } else { base(self.exchange.ipv6) };
         Opening { announced: Some(announced), sent: Some(self.cap) }
+    }
+
+    /// Whether its largest packet has arrived whole, with everything before it.
+    pub(super) fn is_full(&self) -> bool {
+        let proven = self.train.as_ref().and_then(|train| train.proven);
+        self.ending == Some(UpEnding::All) && proven == Some(self.cap)
     }
 
     /// Whether a router has reported a path MTU.
@@ -352,6 +374,7 @@ impl Up {
             limit: self.limit,
             learnt: self.learnt,
             reported: self.reported,
+            early: self.early,
             sack: info.has_sack(),
             loss: (info.reord_seen == 0)
                 .then(|| Loss { sent: info.data_segs_out, again: info.total_retrans.saturating_sub(info.dsack_dups) }),

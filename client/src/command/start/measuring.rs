@@ -1,13 +1,14 @@
 //! Measures the path behind a VPN while podman is called, once for each network. An attempt that
 //! shows nothing is not repeated soon.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -20,6 +21,7 @@ use crate::egress::{Egress, EgressLinks};
 use crate::execute::{self, Interrupted};
 use crate::helper_link::status_if_running;
 use crate::measure::memory::{self, Known, Memory, Network, SeenFrom, StaleClamp};
+use crate::measure::report::Family;
 use crate::measure::{self, Places, Plan, Report, Stage};
 
 /// The longest delay of a start by a measurement. A good path takes 0.2 s, a black hole 3 s.
@@ -43,9 +45,38 @@ pub(super) struct Measuring {
     known: Option<Known>,
     /// Dropping it ends the measurement.
     running: JoinSet<Report>,
-    /// Notified once packets are missed.
-    missed: Arc<Notify>,
+    progress: watch::Sender<Progress>,
     until: Instant,
+}
+
+/// The stages of the paths, as far as services wait for them.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    /// Packets are missed on a path.
+    missed: bool,
+    /// The largest packets pass on a path.
+    passed: bool,
+    /// The paths on which nothing is known yet.
+    unknown: BTreeSet<Family>,
+}
+
+impl Progress {
+    fn enter(&mut self, family: Family, stage: Stage) {
+        match stage {
+            Stage::First(_) => {
+                self.unknown.insert(family);
+            }
+            Stage::Full(_) => {
+                self.unknown.remove(&family);
+                self.passed = true;
+            }
+            stage => self.missed |= stage.is_after_a_miss(),
+        }
+    }
+
+    fn is_good(&self) -> bool {
+        self.passed && self.unknown.is_empty()
+    }
 }
 
 impl Measuring {
@@ -74,7 +105,7 @@ impl Measuring {
         }
         // Another check of this user would disturb this one. Its result is remembered, too.
         let Ok(lock) = lock(context) else { return measuring };
-        let (missed, until) = (Arc::clone(&measuring.missed), measuring.until);
+        let (progress, until) = (measuring.progress.clone(), measuring.until);
         measuring.running.spawn(async move {
             let _lock = lock;
             let plan = if forwarding {
@@ -84,9 +115,10 @@ impl Measuring {
                 // enough.
                 Plan { targets: subject.targets, places: Places::default(), proof: false, unmeasurable: None }
             };
-            let on_progress = move |_, stage: Stage| {
-                if stage.is_after_a_miss() {
-                    missed.notify_one();
+            let on_progress = move |family, stage: Stage| {
+                // The host's own packets may fit where those of a forwarded network do not.
+                if !(forwarding && matches!(stage, Stage::Full(_))) {
+                    progress.send_modify(|progress| progress.enter(family, stage));
                 }
             };
             let left = until.saturating_duration_since(Instant::now());
@@ -103,8 +135,8 @@ impl Measuring {
         let tunnel = tunnel.map(|egress| (egress.clone(), Network::of(&egress.link)));
         let memory = Memory::load(folder.as_deref());
         let known = tunnel.as_ref().and_then(|(_, network)| memory.known(network, SystemTime::now()));
-        let (running, missed) = (JoinSet::new(), Arc::default());
-        Self { folder, memory, tunnel, known, running, missed, until: Instant::now() + LIMIT }
+        let (running, progress) = (JoinSet::new(), watch::Sender::default());
+        Self { folder, memory, tunnel, known, running, progress, until: Instant::now() + LIMIT }
     }
 
     /// Whether there is a tunnel to measure, and no result or recent attempt is in the way.
@@ -133,12 +165,12 @@ impl Measuring {
         self.known.clone()
     }
 
-    /// Waits before the first service starts: until the end if packets were missed, otherwise for
-    /// [`MAX_WAIT`] at most.
+    /// Waits before the first service starts: until the end if packets were missed. Otherwise until
+    /// the largest packets pass on every path, for [`MAX_WAIT`] at most.
     pub(super) async fn before_services(&mut self) {
         let suspected = self.known.as_ref().is_some_and(|known| matches!(known.remedy, Remedy::Fixed { .. }));
-        let missed = Arc::clone(&self.missed);
-        let is_missed = timeout(MAX_WAIT, missed.notified());
+        let mut progress = self.progress.subscribe();
+        let decided = timeout(MAX_WAIT, progress.wait_for(|progress| progress.missed || progress.is_good()));
         // Without a running measurement `join_next` returns `None` at once, so nothing waits.
         let wait = suspected
             || tokio::select! {
@@ -147,7 +179,7 @@ impl Measuring {
                     self.take(ended);
                     false
                 }
-                missed = is_missed => missed.is_ok(),
+                decided = decided => matches!(decided, Ok(Ok(progress)) if progress.missed),
             };
         if wait {
             self.finish().await;
@@ -211,8 +243,14 @@ mod tests {
         let mut running = JoinSet::new();
         running.spawn(work);
         let until = Instant::now() + LIMIT;
-        let (memory, missed) = (Memory::default(), Arc::default());
-        Measuring { folder: None, memory, tunnel: None, known: None, running, missed, until }
+        let (memory, progress) = (Memory::default(), watch::Sender::default());
+        Measuring { folder: None, memory, tunnel: None, known: None, running, progress, until }
+    }
+
+    const MISSED: Stage = Stage::Confirming;
+
+    fn enter(progress: &watch::Sender<Progress>, stage: Stage) {
+        progress.send_modify(|progress| progress.enter(Family::Ipv4, stage));
     }
 
     /// A measurement that ends later than [`MAX_WAIT`].
@@ -237,19 +275,32 @@ mod tests {
         assert!(waits_for(under_way(async { report(Vec::new()) })).await, "it ended at once");
         assert!(!waits_for(under_way(pending())).await);
         let missing = under_way(late());
-        missing.missed.notify_one();
+        enter(&missing.progress, MISSED);
         assert!(waits_for(missing).await);
     }
 
     #[tokio::test]
     async fn a_miss_that_comes_while_they_wait_counts() {
-        let missed = Arc::new(Notify::new());
-        let notifier = Arc::clone(&missed);
+        let progress = watch::Sender::default();
+        let sender = progress.clone();
         let measuring = under_way(async move {
-            notifier.notify_one();
+            enter(&sender, MISSED);
             late().await
         });
-        assert!(waits_for(Measuring { missed, ..measuring }).await);
+        assert!(waits_for(Measuring { progress, ..measuring }).await);
+    }
+
+    #[tokio::test]
+    async fn services_start_as_soon_as_the_largest_packets_pass_on_every_path() {
+        let measuring = under_way(pending());
+        enter(&measuring.progress, Stage::First(1420));
+        measuring.progress.send_modify(|progress| progress.enter(Family::Ipv6, Stage::First(1420)));
+        enter(&measuring.progress, Stage::Full(1420));
+        assert!(!measuring.progress.borrow().is_good(), "nothing is known of IPv6");
+        measuring.progress.send_modify(|progress| progress.enter(Family::Ipv6, Stage::Full(1420)));
+        let begun = Instant::now();
+        assert!(!waits_for(measuring).await);
+        assert!(begun.elapsed() < MAX_WAIT);
     }
 
     #[tokio::test]
@@ -263,7 +314,7 @@ mod tests {
     async fn a_wait_ends_at_its_limit_even_after_a_miss_and_with_it_the_measurement() {
         let begun = Instant::now();
         let measuring = Measuring { until: begun + MAX_WAIT, ..under_way(pending()) };
-        measuring.missed.notify_one();
+        enter(&measuring.progress, MISSED);
         assert!(waits_for(measuring).await);
         assert!(begun.elapsed() < LIMIT);
     }
@@ -279,7 +330,7 @@ mod tests {
             until: Instant::now(),
             ..under_way(pending())
         };
-        measuring.missed.notify_one();
+        enter(&measuring.progress, MISSED);
         measuring.before_services().await;
         measuring.end(pin!(pending())).await.unwrap();
         let may = |later: u64| {
