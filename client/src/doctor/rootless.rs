@@ -172,12 +172,16 @@ fn cgroups(rootless: &Rootless, needs: &Needs) -> Option<Finding> {
     const DELEGATE: &str = "sudo install -d /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu \
                             cpuset io memory pids\\n' | sudo tee /etc/systemd/system/user@.service.d/airpods.conf && \
                             sudo systemctl daemon-reload";
+    // The last value of a parameter counts (kernel-command-line(7)). It was usually set to 0 in
+    // `/etc/default/grub`, which this leaves as it is.
+    const UNIFIED: &str = "sudo install -d /etc/default/grub.d && printf 'GRUB_CMDLINE_LINUX_DEFAULT=\"%s\"\\n' \
+                           '$GRUB_CMDLINE_LINUX_DEFAULT systemd.unified_cgroup_hierarchy=1' | sudo tee \
+                           /etc/default/grub.d/airpods.cfg && sudo update-grub && sudo reboot";
     match &rootless.cgroups {
         Cgroups::Version1 => Some(Finding::note(
             Code::CgroupVersion,
             "control groups are of version 1, where no limit of a rootless container is enforced",
-            "sudo sed -i 's/^GRUB_CMDLINE_LINUX=\"/&systemd.unified_cgroup_hierarchy=1 /' /etc/default/grub && \
-             sudo update-grub && sudo reboot",
+            UNIFIED,
         )),
         Cgroups::NoSession => Some(Finding::note(
             Code::UserSession,

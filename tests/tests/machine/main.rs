@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod boot;
+mod cures;
 mod dns;
 mod export;
 mod faults;

@@ -6,6 +6,7 @@ use airpods_lab::machine::{IMAGE, Login, User};
 use airpods_lab::{Image, Machine, Place};
 use serde_json::Value;
 
+use crate::cures::{cure_of, run};
 use crate::host::eventually;
 use crate::launch::{Launcher, service};
 use crate::on_both;
@@ -25,25 +26,13 @@ WantedBy=multi-user.target
 ";
 
 /// The findings of `airpods doctor` about a reboot, each with its cure.
-fn about_a_reboot(place: &impl Place) -> Vec<(String, String)> {
-    let printed = place.sh("airpods doctor --json || true").unwrap();
-    let report: Value = serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
-    let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-    let all = report["findings"].as_array().unwrap().iter();
-    let found = all.map(|finding| (text(finding, "code"), text(finding, "cure")));
-    found.filter(|(code, _)| ["boot", "linger"].contains(&code.as_str())).collect()
+fn about_a_reboot(place: &impl Place) -> Vec<(&'static str, String)> {
+    ["boot", "linger"].into_iter().filter_map(|code| Some((code, cure_of(place, code)?))).collect()
 }
 
-/// Runs the cures, in the order of the report. The machine has no `sudo`, so `root` does what it
-/// would do.
-fn cure(place: &impl Place, root: &User, found: &[(String, String)]) {
-    for (code, cure) in found {
-        let done = match cure.strip_prefix("sudo ") {
-            Some(cure) => root.sh(cure),
-            None => place.sh(cure),
-        };
-        done.unwrap_or_else(|error| panic!("the cure of {code}: {cure}: {error}"));
-    }
+/// Runs the cures.
+fn cure(place: &impl Place, root: &User, found: &[(&str, String)]) {
+    found.iter().for_each(|(_, cure)| run(place, root, cure));
 }
 
 fn runs(place: &impl Place, service: &str) -> bool {
@@ -81,7 +70,7 @@ on_both! {
         assert_eq!(machine.sh("pgrep -u alice -a lab-probe || true").unwrap(), "");
         let session = machine.login("alice", Login::Remote);
         let found = about_a_reboot(&session);
-        assert_eq!(found, [("linger".to_owned(), "sudo loginctl enable-linger alice".to_owned())]);
+        assert_eq!(found, [("linger", "sudo loginctl enable-linger alice".to_owned())]);
         cure(&session, &root, &found);
         eventually("the service is back once lingering is on", || runs(&alice.alice, "own"));
     }

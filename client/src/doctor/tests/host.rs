@@ -201,8 +201,9 @@ pub(super) const CASES: &[Case] = &[
         Code::CgroupVersion,
         Level::Note,
         "control groups are of version 1",
-        "sudo sed -i 's/^GRUB_CMDLINE_LINUX=\"/&systemd.unified_cgroup_hierarchy=1 /' /etc/default/grub && \
-         sudo update-grub && sudo reboot",
+        "sudo install -d /etc/default/grub.d && printf 'GRUB_CMDLINE_LINUX_DEFAULT=\"%s\"\\n' \
+         '$GRUB_CMDLINE_LINUX_DEFAULT systemd.unified_cgroup_hierarchy=1' | sudo tee \
+         /etc/default/grub.d/airpods.cfg && sudo update-grub && sudo reboot",
     ),
     (
         |facts| rootless(facts).cgroups = Cgroups::Delegated(vec!["memory".to_owned(), "pids".to_owned()]),
