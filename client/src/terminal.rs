@@ -1,11 +1,13 @@
 //! The terminal: escaping, colours, time spans, and confirmation of what cannot be undone. Without
 //! a terminal nothing waits for an answer.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 use std::io::{self, BufRead, IsTerminal};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::builder::styling::{AnsiColor, Style};
+use indicatif::{ProgressBar, ProgressFinish};
 use serde::Serialize;
 use terminal_size::{Height, Width, terminal_size_of};
 
@@ -28,6 +30,14 @@ impl fmt::Display for Escaped<'_> {
         }
         Ok(())
     }
+}
+
+/// Shows on a terminal that something takes a moment, until it is finished or dropped.
+#[must_use]
+pub fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(message).with_finish(ProgressFinish::AndClear);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
 }
 
 /// As [`Escaped`], for a text within a line: line breaks are escaped as well.

@@ -2,10 +2,8 @@
 
 use std::io::{self, Write};
 use std::pin::pin;
-use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Style};
-use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::Context;
@@ -13,7 +11,7 @@ use crate::config::{self, Config, ConfigError, Loaded, Severity};
 use crate::doctor::{self, Finding, Level, Subject};
 use crate::error::{Exit, Failure};
 use crate::execute;
-use crate::terminal::{EscapedLine, print_json};
+use crate::terminal::{EscapedLine, print_json, spinner};
 
 /// The arguments of `airpods doctor`.
 #[derive(Debug, clap::Args)]
@@ -45,7 +43,7 @@ pub async fn run(args: &Args, context: &Context) -> Result<Exit, Failure> {
         remote: std::env::var_os("SSH_CONNECTION").is_some(),
     };
     let mut interrupt = pin!(execute::interrupted());
-    let waiting = waiting();
+    let waiting = spinner("asking podman, the helper and the kernel");
     let facts = execute::interruptible(interrupt.as_mut(), Box::pin(doctor::read(&subject))).await;
     waiting.finish_and_clear();
     let findings = doctor::judge(&facts?);
@@ -73,13 +71,6 @@ fn sentence(error: &ConfigError) -> String {
         more => format!(", and {more} more"),
     };
     format!("{place}{}{more}", first.message)
-}
-
-/// Shows on a terminal that the check takes a moment.
-fn waiting() -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_message("asking podman, the helper and the kernel");
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
 }
 
 fn is_broken(findings: &[Finding]) -> bool {

@@ -340,8 +340,7 @@ impl fmt::Display for Stage {
         let gap = |gap: &Option<(u16, u16)>| gap.map(|(low, high)| format!("{low} to {high}"));
         let size = |size: &Option<u16>| size.map(|size| size.to_string());
         let (up, down) = match self {
-            Self::First(top) => return write!(f, "packets of up to {top} bytes"),
-            Self::Full(top) => return write!(f, "packets of {top} bytes pass"),
+            Self::First(top) | Self::Full(top) => return write!(f, "packets of up to {top} bytes"),
             Self::Confirming => return f.write_str("the same with another server"),
             Self::Transfers => return f.write_str("plain transfers"),
             Self::Between(up, down) => (gap(up), gap(down)),

@@ -24,7 +24,7 @@ use crate::measure::targets::{self, InvalidUrl, OnlyByProxy};
 use crate::measure::verdict::{Code, Severity};
 use crate::measure::{self, Plan, ProgressCallback, Report, Stage, Target, memory};
 use crate::podman;
-use crate::terminal::{EscapedLine, TextStyle, print_json};
+use crate::terminal::{EscapedLine, TextStyle, print_json, spinner};
 
 /// The arguments of `airpods net check`.
 #[derive(Debug, clap::Args)]
@@ -217,9 +217,7 @@ pub(super) struct Progress(ProgressBar);
 
 impl Progress {
     pub(super) fn new(first: &'static str) -> Self {
-        let bar = ProgressBar::new_spinner().with_message(first);
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Self(bar)
+        Self(spinner(first))
     }
 
     pub(super) fn callback(&self) -> ProgressCallback {

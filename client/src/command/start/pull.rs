@@ -16,7 +16,7 @@ use crate::error::{Exit, Failure};
 use crate::execute::{self, Open, Pace};
 use crate::plan::{self, Action, Observed, Plan, Step};
 use crate::podman::{self, Podman};
-use crate::terminal::print_json;
+use crate::terminal::{print_json, spinner};
 
 /// How long the registries may take to answer, all together. One takes two questions with up to
 /// twenty round trips: connections, a token, and the manifest of the list and of its image.
@@ -25,6 +25,11 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Adds the sizes of the images to pull. A size that the registry does not report in time stays
 /// unknown, as does every one on Docker Hub: it counts each question as a pull of its rate limit.
 pub(super) async fn read_sizes(podman: &impl Podman, plan: &mut Plan) {
+    if plan.pulled_images().next().is_none() {
+        return;
+    }
+    // Dropped on Ctrl-C, too.
+    let _waiting = spinner("asking the registries how large the images are");
     read_sizes_within(LIMIT, podman, plan).await;
 }
 
