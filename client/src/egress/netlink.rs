@@ -9,7 +9,7 @@ use airpods_dbus::LinkKind;
 use ipnet::IpNet;
 use neli::attr::Attribute;
 use neli::consts::nl::NlmF;
-use neli::consts::rtnl::{Iff, Ifla, IflaInfo, RtAddrFamily, RtScope, RtTable, Rta, Rtm, Rtn, Rtprot};
+use neli::consts::rtnl::{Iff, Ifla, IflaInfo, RtAddrFamily, RtScope, RtTable, Rta, Rtm, RtmF, Rtn, Rtprot};
 use neli::consts::socket::NlFamily;
 use neli::nl::{NlPayload, NlmsghdrBuilder};
 use neli::rtnl::{Ifinfomsg, IfinfomsgBuilder, RtattrBuilder, Rtmsg, RtmsgBuilder};
@@ -202,10 +202,11 @@ fn route(message: &Rtmsg) -> Option<(i32, Option<u32>)> {
     let attributes = message.rtattrs().get_attr_handle();
     let link = attributes.get_attr_payload_as(Rta::Oif).ok()?;
     let metrics = attributes.get_nested_attributes::<u16>(Rta::Metrics).ok();
-    // A path MTU that the kernel has learnt is reported in the same place, but expires
-    // (`rta_cacheinfo`, `rta_expires`). It is no setting of the route.
+    // A path MTU that the kernel has learnt is reported in the same place. It belongs to a copy of
+    // the route that expires (`rta_cacheinfo`, `rta_expires`), and is no setting of the route. An
+    // IPv6 route of a router expires, too, and its MTU is one.
     let expires = attributes.get_attribute(Rta::Cacheinfo).and_then(|info| info.payload().as_ref().get(8..12));
-    let is_learnt = expires.is_some_and(|bytes| bytes != [0; 4]);
+    let is_learnt = message.rtm_flags().contains(RtmF::CLONED) && expires.is_some_and(|bytes| bytes != [0; 4]);
     let metrics = metrics.filter(|_| !is_learnt);
     let mtu = metrics.and_then(|metrics| metrics.get_attr_payload_as(RTAX_MTU).ok());
     Some((link, mtu.filter(|mtu| *mtu > 0)))
@@ -377,6 +378,24 @@ mod tests {
         let read = tun0(&[name.clone(), mtu.clone(), info]);
         assert_eq!(read, Some(Link { name: "tun0".to_owned(), index: 7, kind, mtu: 1380, up: true }));
         assert_eq!((tun0(&[name]), tun0(&[mtu])), (None, None), "half of it is no link");
+    }
+
+    #[test]
+    fn the_mtu_of_a_route_is_that_of_a_setting_and_none_that_the_kernel_has_learnt() {
+        const CLONED: u32 = 0x200;
+        // `struct rtmsg` of a unicast route by link 9 with an MTU of 1400.
+        let found = |family: u8, flags: u32, expires: u32| {
+            let info = [0, 0, expires, 0, 0, 0, 0, 0].map(u32::to_ne_bytes).concat();
+            let mtu = attribute(8, &attribute(2, &1400_u32.to_ne_bytes()));
+            let attributes = [attribute(4, &9_i32.to_ne_bytes()), mtu, attribute(12, &info)].concat();
+            let bytes = [&[family, 32, 0, 0, 254, 2, 0, 1][..], &flags.to_ne_bytes(), &attributes].concat();
+            route(&Rtmsg::from_bytes_with_input(&mut Cursor::new(&bytes), bytes.len()).unwrap())
+        };
+        for family in [2, 10] {
+            assert_eq!(found(family, CLONED, 0), Some((9, Some(1400))), "a setting");
+            assert_eq!(found(family, CLONED, 500), Some((9, None)), "learnt");
+        }
+        assert_eq!(found(10, 0, 1800), Some((9, Some(1400))), "a router's route");
     }
 
     #[test]
