@@ -21,15 +21,15 @@ pub(super) struct Evidence {
     /// A size that failed strictly although it, or a larger one, had arrived before: the path
     /// changed, or there are several.
     retracted: Option<u16>,
-    /// A packet of that size or larger has arrived again since.
-    wavers: bool,
+    /// The largest packet of that size or larger that has arrived again since.
+    passed_again: Option<u16>,
 }
 
 impl Evidence {
     /// A packet of this size arrived.
     pub(super) fn prove(&mut self, size: u16) {
         if self.retracted.is_some_and(|retracted| size >= retracted) {
-            self.wavers = true;
+            self.passed_again = self.passed_again.max(Some(size));
             return;
         }
         self.proven = self.proven.max(Some(size));
@@ -96,9 +96,19 @@ impl Evidence {
         below(&self.suspected) || below(&self.refuted)
     }
 
-    /// The size that passes on some connections and fails on others.
+    /// The size that seems to pass on some connections and to fail on others. Losses can look the
+    /// same, so it has to be tried again.
     pub(super) fn contradicted(&self) -> Option<u16> {
-        self.retracted.filter(|_| self.wavers)
+        let below = |sizes: &BTreeMap<u16, u32>| sizes.range(..self.above()).next_back().map(|(size, _)| *size);
+        self.retracted
+            .filter(|_| self.passed_again.is_some())
+            .or_else(|| below(&self.refuted).max(below(&self.suspected)))
+    }
+
+    /// Every further try of the contradicted size passed: it had failed by accident.
+    pub(super) fn settle(&mut self) {
+        self.retracted = None;
+        self.proven = self.proven.max(self.passed_again.take());
     }
 
     fn above(&self) -> u16 {

@@ -2,6 +2,7 @@
 //! second server confirms the findings from the first one, or answers in its place. A sample of
 //! small packets shows how many are lost.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -67,8 +68,10 @@ pub(super) struct Findings {
     pub(super) repeats: u32,
     /// The lost segments of a sample, if one was sent.
     pub(super) loss: Option<Loss>,
-    /// The smallest size at which some connections end while others carry more.
-    pub(super) mixed: Option<u16>,
+    /// A size passes on some connections and fails on others.
+    pub(super) differs: bool,
+    /// The smallest size at which those connections end, if it is known.
+    pub(super) least: Option<u16>,
     /// The result of the second server, if one was contacted.
     pub(super) second: Option<Second>,
     /// The shortest and the longest round trip, and the longest wait for the first byte of an
@@ -188,6 +191,49 @@ impl Findings {
     /// The same for the direction down.
     pub(super) fn down_is_whole(&self, top: u16) -> bool {
         self.down.proven.is_some_and(|proven| proven >= self.down.ceiling(top))
+    }
+}
+
+/// Further tries of a size that has passed on some connections and failed on others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Retried {
+    passes: u32,
+    /// The failures by size, with the largest size that arrived on the same connection.
+    fails: BTreeMap<u16, Vec<Option<u16>>>,
+}
+
+impl Retried {
+    /// The tries up and down.
+    pub(super) fn of(outcomes: &[Outcome]) -> (Self, Self) {
+        let (mut up, mut down) = (Self::default(), Self::default());
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Up(UpOutcome { strict: true, failed: Some(failed), proven, .. }) => {
+                    up.fails.entry(*failed).or_default().push(*proven);
+                }
+                Outcome::Up(tried) => up.passes += u32::from(tried.ending == UpEnding::All),
+                Outcome::Down(tried) if tried.is_missing() => down.fails.entry(tried.size).or_default().push(None),
+                Outcome::Down(tried) => down.passes += u32::from(tried.ending == DownEnding::Full),
+                Outcome::Transfer(_) => {}
+            }
+        }
+        (up, down)
+    }
+
+    /// Whether the paths differ: some connections carry everything, and two fail at the same size.
+    /// One can fail by accident.
+    pub(super) fn differs(&self) -> bool {
+        self.passes > 0 && self.fails.values().any(|fails| fails.len() >= 2)
+    }
+
+    /// Whether no try failed, so that the former failure was an accident.
+    pub(super) fn clears(&self) -> bool {
+        self.passes > 0 && self.fails.is_empty()
+    }
+
+    /// The smallest of the sizes that arrived on connections that failed.
+    pub(super) fn least(&self) -> Option<u16> {
+        self.fails.values().flatten().copied().flatten().min()
     }
 }
 

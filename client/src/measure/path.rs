@@ -134,9 +134,10 @@ fn report(
     let errors = findings.refusals.iter().find_map(|(errno, _)| *errno).filter(|_| !findings.connected);
     let mut up = direction(&findings.up, facts, FAILURES_NEEDED_UP, findings.cut_short);
     let mut down = direction(&findings.down, facts, failures_needed_down(&findings.down), findings.cut_short);
-    let doubt = match findings.mixed {
-        Some(_) => Some("some connections carry less"),
-        None => facts.others_unasked.then_some("there was no time to confirm it with another server"),
+    let doubt = if findings.differs {
+        Some("some connections carry less")
+    } else {
+        facts.others_unasked.then_some("there was no time to confirm it with another server")
     };
     if let Some(doubt) = doubt {
         for direction in [&mut up, &mut down].into_iter().filter(|direction| direction.proven.is_some()) {

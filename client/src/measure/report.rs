@@ -304,7 +304,8 @@ fn about(place: &PlaceReport, path: &PathReport) -> Words {
             (false, true) => "down",
             _ => "in both directions",
         },
-        passes: udp.or(path.narrow_to).or(least),
+        // Where paths differ, the sizes that passed do so on some of them only.
+        passes: udp.or(path.narrow_to).or(least.filter(|_| path.verdict != Code::MixedPaths)),
         limited_by: path.up.limited_by,
         reason: path.up.reason.clone().or_else(|| path.down.reason.clone()),
     }

@@ -12,7 +12,7 @@ use super::Stage;
 use super::down::{Down, base};
 use super::evidence::{Evidence, down_sizes, ladder, spread};
 use super::exchange::Answer;
-use super::findings::{Findings, SAMPLE, Subject, sample};
+use super::findings::{Findings, Retried, SAMPLE, Subject, sample};
 use super::run::{BatchLimits, Budget, Outcome, Probe, Progress, Transport, run};
 use super::train::Record;
 use super::up::{Up, UpEnding};
@@ -34,6 +34,9 @@ const LAST_ROUNDS: (u32, Duration) = (16, Duration::from_millis(1500));
 
 /// The padding that makes a hello of 256 bytes one of 1,760, as those with post-quantum groups are.
 const BIG_PADDING: u16 = 1500;
+
+/// The number of connections up, and down, that try a contradicted size again.
+const RETRIES: u32 = 5;
 
 /// The number of connections up and down on which a size must fail before it is too large.
 pub(super) const FAILURES_NEEDED_UP: u32 = 3;
@@ -380,31 +383,28 @@ impl<T: Transport> Search<'_, T> {
         batch
     }
 
-    /// A size failed strictly on one connection and passed on another: by accident, or because the
-    /// paths differ. Tries it again.
+    /// A size failed on one connection and passed on another: by accident, or because the paths
+    /// differ. Tries it again.
     fn retry_contradictions(&mut self) {
         let (up, down) =
             (self.findings.up.contradicted(), self.findings.down.contradicted().filter(|_| self.findings.tls));
-        if (up.is_none() && down.is_none()) || !self.may_begin(8) {
+        if (up.is_none() && down.is_none()) || !self.may_begin(RETRIES * 2) {
             return;
         }
-        let batch: Vec<Probe> = up
-            .iter()
-            .flat_map(|size| (0..4).map(|_| self.up(&[*size], true)))
-            .chain(down.iter().flat_map(|size| (0..4).map(|_| self.down(*size, true))))
-            .collect();
+        // The smaller packets of a train show what the narrower path carries.
+        let train = ladder(up.unwrap_or(self.subject.top), self.base(), &self.subject.hints);
+        let trains = (0..RETRIES).map(|_| self.up(&train, true));
+        let batch = trains.chain(down.iter().flat_map(|size| (0..RETRIES).map(|_| self.down(*size, true)))).collect();
         let limit = self.round_trips(Duration::from_secs(5), 16);
         let outcomes = self.run(batch, limit, None, |_, _| false);
-        let fails = |outcome: &Outcome| match outcome {
-            Outcome::Up(up) => up.strict && up.failed.is_some(),
-            Outcome::Down(down) => down.is_missing(),
-            Outcome::Transfer(_) => false,
-        };
-        if outcomes.iter().any(fails) {
-            // Takes sizes that passed after the failure, and guesses nothing below them.
-            let findings = &self.findings;
-            let least = [up.and(findings.up.proven), down.and(findings.down.proven)].into_iter().flatten().min();
-            self.findings.mixed = least;
+        let (up, down) = Retried::of(&outcomes);
+        let findings = &mut self.findings;
+        findings.differs = up.differs() || down.differs();
+        findings.least = up.least();
+        for (retried, evidence) in [(up, &mut findings.up), (down, &mut findings.down)] {
+            if retried.clears() {
+                evidence.settle();
+            }
         }
     }
 

@@ -55,6 +55,10 @@ pub(super) struct Deliveries {
 pub(super) struct Judge {
     rules: Rules,
     random: fastrand::Rng,
+    /// The choices between two paths. They have chance of their own, so that they follow from the
+    /// order of the connections.
+    choices: fastrand::Rng,
+    takes_second: HashMap<Connection, bool>,
     connections: HashMap<Connection, ConnectionState>,
     up: DirectionState,
     down: DirectionState,
@@ -89,6 +93,8 @@ impl Judge {
         Self {
             rules,
             random,
+            choices: fastrand::Rng::with_seed(seed),
+            takes_second: HashMap::new(),
             connections: HashMap::new(),
             up: DirectionState::default(),
             down: DirectionState::default(),
@@ -208,19 +214,27 @@ impl Judge {
     }
 
     /// The largest outer packet that currently passes on this connection's path.
-    fn limit(&self, packet: &Packet, direction: Direction) -> Option<usize> {
+    fn limit(&mut self, packet: &Packet, direction: Direction) -> Option<usize> {
         let server = if direction == Direction::Up { packet.destination } else { packet.source };
         if self.rules.limited_server.is_some_and(|limited| limited != server) {
             return None;
         }
+        let second = self.rules.unequal.filter(|_| self.takes_second(packet, direction));
         let rules = self.rules.of(direction);
         let passed = match direction {
             Direction::Up => self.up.passed,
             Direction::Down => self.down.passed,
         };
         let fallen = rules.fall.filter(|fall| passed >= fall.after).map(|fall| fall.to);
-        let second = packet.ports().filter(|ports| takes_second(*ports)).and(self.rules.unequal);
         [rules.limit, fallen, second].into_iter().flatten().min()
+    }
+
+    /// A router's choice between two paths of equal cost. Both directions of a connection take the
+    /// same path.
+    fn takes_second(&mut self, packet: &Packet, direction: Direction) -> bool {
+        let Some(connection) = connection(packet, direction) else { return false };
+        let (random, chosen) = (&mut self.choices, &mut self.takes_second);
+        *chosen.entry(connection).or_insert_with(|| random.bool())
     }
 
     fn report(&self, packet: &Packet, direction: Direction, limit: usize) -> Option<Vec<u8>> {
@@ -295,12 +309,12 @@ impl Rules {
         (0..=outer).rev().find(fits).unwrap_or_default()
     }
 
-    /// The largest packet that passes for every connection in this direction, after all changes.
-    /// `None` without a limit.
+    /// The largest packet that passes in this direction after all changes, on the wider of two
+    /// paths. `None` without a limit.
     #[must_use]
     pub fn truth(&self, direction: Direction) -> Option<usize> {
         let rules = self.of(direction);
-        let limits = [rules.limit, rules.fall.map(|fall| fall.to), self.unequal];
+        let limits = [rules.limit, rules.fall.map(|fall| fall.to)];
         limits.into_iter().flatten().min().map(|limit| self.carried(limit))
     }
 }
@@ -330,14 +344,6 @@ fn connection(packet: &Packet, direction: Direction) -> Option<Connection> {
         Direction::Up => (packet.source, from, packet.destination, to),
         Direction::Down => (packet.destination, to, packet.source, from),
     })
-}
-
-/// A router's choice between two paths of equal cost: half of all port pairs take the second. Both
-/// directions of a connection take the same path.
-fn takes_second((one, other): (u16, u16)) -> bool {
-    const SPREAD: u32 = 7919;
-    let mixed = u32::from(one).wrapping_mul(SPREAD).wrapping_add(u32::from(other).wrapping_mul(SPREAD));
-    (mixed >> 3) & 1 == 1
 }
 
 fn bytes_as_f64(bytes: usize) -> f64 {

@@ -43,8 +43,8 @@ pub struct Rules {
     /// Payload bytes per connection and direction after which nothing passes, as behind a firewall
     /// that lost its state.
     pub cut_after: Option<usize>,
-    /// The second of two paths of equal cost carries packets of at most this size; the ports of a
-    /// connection choose the path.
+    /// The second of two paths of equal cost carries packets of at most this size. Chance chooses
+    /// the path of each connection.
     pub unequal: Option<usize>,
     /// The only server that the limits apply to; all servers when `None`.
     pub limited_server: Option<IpAddr>,

@@ -57,6 +57,11 @@ faults! {
     narrow_from_the_sixth_packet_on: Fault::on(falling()).is("path-narrow").sizes(AtMost, AtMost);
     narrow_down_and_only_up_is_reported: Fault::on(reporting_up_only()).is("path-narrow").sizes(AtMost, AtMost);
 
+    some_connections_take_a_narrower_path:
+        Fault::on(Rules { unequal: Some(1300), ..good() }).is("mixed-paths").sizes(Any, Any).or_open();
+    some_connections_take_a_narrower_path_over_ipv6: Fault::on(Rules { unequal: Some(1300), ..good() })
+        .over(Family::V6).is("mixed-paths").sizes(Any, Any).or_open();
+
     // The same with other servers.
     narrow_to_an_ecdsa_chain: Fault::on(Rules::narrow(1300, 1300)).at(Server::Ecdsa).is("path-narrow");
     narrow_to_tls_1_2: Fault::on(Rules::narrow(1300, 1300)).at(Server::Tls12).is("path-narrow");

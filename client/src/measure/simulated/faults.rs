@@ -12,6 +12,8 @@ pub(in crate::measure) struct Faults {
     pub(in crate::measure) up: u16,
     pub(in crate::measure) down: u16,
     pub(in crate::measure) falls: Option<(Duration, u16, u16)>,
+    /// The path MTU, both ways, of the path that half of the connections take.
+    pub(in crate::measure) second: Option<u16>,
     /// A router reports a packet that is too large to its sender.
     pub(in crate::measure) reports_up: bool,
     pub(in crate::measure) reports_down: bool,
@@ -50,6 +52,7 @@ impl Default for Faults {
             up: 1500,
             down: 1500,
             falls: None,
+            second: None,
             reports_up: false,
             reports_down: false,
             loss: 0.0,

@@ -50,6 +50,8 @@ struct Connection {
     received: Receiver,
     advmss: u16,
     pmtu: u16,
+    /// The path MTU of the second path, if it takes that one.
+    second: Option<u16>,
     /// The smoothed round trip and the shortest one, and the SYNs after the first.
     rtt: Duration,
     min_rtt: Duration,
@@ -132,7 +134,8 @@ impl SimulatedPath {
         for segment in segments {
             let blocks = if up { self.connections[connection].ours.blocks } else { 0 };
             let size = segment.length + self.faults.headers() + blocks;
-            let mtu = self.faults.mtu(up, self.now);
+            let second = self.connections[connection].second;
+            let mtu = self.faults.mtu(up, self.now).min(second.unwrap_or(u16::MAX));
             if size > mtu {
                 let reported = if up { self.faults.reports_up } else { self.faults.reports_down };
                 if reported && !self.is_lost() {
@@ -339,6 +342,7 @@ impl Transport for SimulatedPath {
         let ours = offered.min(sent.unwrap_or(u16::MAX) - fixed).min(pmtu - fixed) - options;
         let theirs = heard.min(self.faults.server_mss) - options;
         let rtt = self.faults.rtt;
+        let second = if self.faults.second.is_some() && self.random.bool() { self.faults.second } else { None };
         self.connections.push(Connection {
             open: true,
             connected: false,
@@ -348,6 +352,7 @@ impl Transport for SimulatedPath {
             received: Receiver::default(),
             advmss: announced - options,
             pmtu,
+            second,
             rtt,
             min_rtt: rtt,
             syns_again: 0,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::findings::{Findings, Reaction, Subject, greet};
 use super::super::run::Budget;
 use super::super::search::search;
-use super::super::verdict::{Code, PathFacts, Severity, judge, narrow};
+use super::super::verdict::{Code, PathFacts, Severity, judge, narrow, value};
 use super::{Faults, SimulatedPath};
 
 /// Number of paths in a run: enough to fail within seconds. The full test run uses a hundred
@@ -68,6 +68,7 @@ fn any_path(random: &mut fastrand::Rng) -> Faults {
         up,
         down,
         falls,
+        second: None,
         reports_up: chance(random, 25),
         reports_down: chance(random, 25),
         loss: if chance(random, 50) { f64::from(random.u8(0..=100)) / 1000.0 } else { 0.0 },
@@ -205,6 +206,22 @@ fn a_black_hole_is_found_despite_loss_with_a_value_close_below() {
         exact += u64::from(close(findings.up.proven) && close(findings.down.proven));
     }
     assert!(found * 100 >= count * 95 && exact * 100 >= count * 95, "{found} found, {exact} close, of {count}");
+}
+
+#[test]
+fn paths_that_differ_by_connection_are_told_apart_and_the_value_fits_the_narrower_one() {
+    let (mut mixed, mut fine) = (0, 0);
+    let count = paths() / 2;
+    for seed in 0..count {
+        let second = fastrand::Rng::with_seed(seed).u16(1000..=1450);
+        let Run { findings, code, .. } = run(&Faults { second: Some(second), ..Faults::default() }, seed);
+        mixed += u64::from(code == Code::MixedPaths);
+        // No connection of the first round but one down took the narrower path.
+        fine += u64::from(code == Code::Fine);
+        let fits = value(&findings).is_none_or(|value| value <= second);
+        assert!(code != Code::MixedPaths || fits, "seed {seed}: {second}: {findings:#?}");
+    }
+    assert!(mixed * 100 >= count * 60 && fine * 100 <= count * 20, "{mixed} mixed, {fine} fine, of {count}");
 }
 
 #[test]

@@ -87,7 +87,7 @@ fn judge_alone(findings: &Findings, facts: &PathFacts) -> Code {
         return Code::NameFiltered;
     }
     let (up, down) = narrow(findings);
-    if findings.mixed.is_some() {
+    if findings.differs {
         return Code::MixedPaths;
     }
     let stalls = findings.cuts >= 2 && findings.up.failed().is_none() && !findings.up_is_whole(facts.top);
@@ -257,7 +257,7 @@ pub(super) fn value(findings: &Findings) -> Option<u16> {
         .filter(|(narrow, _)| *narrow)
         .filter_map(|(_, evidence)| evidence.proven)
         .min();
-    findings.mixed.or(least)
+    if findings.differs { findings.least } else { least }
 }
 
 /// The report of one direction.
