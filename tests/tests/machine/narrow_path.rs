@@ -67,6 +67,12 @@ enum From {
     Rootless,
 }
 
+const EVERYWHERE: [From; 3] = [From::Host, From::Bridge, From::Rootless];
+
+/// Makes the kernel forget the path MTUs that it has learnt, also at the far end, which announces
+/// a smaller MSS after it has learnt one.
+const FORGET: &str = "ip route flush cache; for place in box internet; do ip -n $place route flush cache; done";
+
 fn machine(suite: Suite, faults: &[&str]) -> Machine {
     let machine = Machine::stocked(suite).unwrap();
     for lines in [&[VPN, SITE][..], faults].concat() {
@@ -133,11 +139,19 @@ on_both! {
     }
 
     fn a_path_that_is_narrow_up_only_is_not_called_narrow_down(suite: Suite) {
-        says(&machine(suite, &[UP_1360]), From::Host, "path-narrow", (IN_1360, 1380));
+        let machine = machine(suite, &[BRIDGE, UP_1360]);
+        rootless(&machine);
+        for from in EVERYWHERE {
+            says(&machine, from, "path-narrow", (IN_1360, 1380));
+        }
     }
 
     fn a_path_that_is_narrow_down_only_is_not_called_narrow_up(suite: Suite) {
-        says(&machine(suite, &[DOWN_1360]), From::Host, "path-narrow", (1380, IN_1360));
+        let machine = machine(suite, &[BRIDGE, DOWN_1360]);
+        rootless(&machine);
+        for from in EVERYWHERE {
+            says(&machine, from, "path-narrow", (1380, IN_1360));
+        }
     }
 
     fn a_rootless_service_is_fine_behind_hole_a_and_narrow_on_a_narrow_path(suite: Suite) {
@@ -151,15 +165,25 @@ on_both! {
     }
 
     fn a_path_that_reports_its_size_works(suite: Suite) {
-        says(&machine(suite, &[REPORTED_1300]), From::Host, "pmtud-works", (1300, 1300));
+        let machine = machine(suite, &[BRIDGE, REPORTED_1300]);
+        rootless(&machine);
+        for from in EVERYWHERE {
+            says(&machine, from, "pmtud-works", (1300, 1300));
+            // A check teaches both ends a path MTU, which the next one would find.
+            machine.sh(FORGET).unwrap();
+        }
     }
 
     fn a_path_mtu_that_the_kernel_has_learnt_is_named(suite: Suite) {
-        let machine = machine(suite, &[REPORTED_1300]);
-        // The upload sends a packet that is too big, and the router's report teaches the host the
-        // size.
-        let teach = "lab-probe put --timeout 60 --ca /run/site.pem https://download.example/upload";
-        machine.sh(&format!("{teach}; ip route get 203.0.113.80 | grep 'mtu 1300'")).unwrap();
-        says(&machine, From::Host, "pmtu-learnt", (1300, 1300));
+        let machine = machine(suite, &[BRIDGE, REPORTED_1300]);
+        rootless(&machine);
+        // The upload sends a packet that is too big, and the router's report teaches the kernel
+        // the size.
+        let teach = "lab-probe put --timeout 60 --ca /run/site.pem https://download.example/upload; \
+                     ip route get 203.0.113.80 | grep 'mtu 1300'";
+        machine.sh(&format!("{teach}; ip netns exec box sh -euc \"{teach}\"")).unwrap();
+        for from in EVERYWHERE {
+            says(&machine, from, "pmtu-learnt", (1300, 1300));
+        }
     }
 }
