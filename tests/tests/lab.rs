@@ -166,7 +166,7 @@ fn host_state(namespaces: &BTreeSet<String>) -> (String, String, String, usize, 
     (output("nft list ruleset"), output("ip -o -br link; ip netns"), mounts, groups(), alive)
 }
 
-/// The control groups of sandboxes whose guardian is gone.
+/// The control groups of sandboxes whose supervisor is gone.
 fn groups() -> usize {
     // Enter no group, because those of other tests and of the killed one vanish meanwhile.
     let find = ["/sys/fs/cgroup", "-ignore_readdir_race", "-name", "airpods-lab-*", "-print", "-prune"];
@@ -175,7 +175,7 @@ fn groups() -> usize {
         .unwrap()
         .lines()
         .filter_map(|group| group.rsplit('-').next())
-        .filter(|guardian| !fs::exists(format!("/proc/{guardian}")).unwrap())
+        .filter(|supervisor| !fs::exists(format!("/proc/{supervisor}")).unwrap())
         .count()
 }
 

@@ -76,11 +76,11 @@ impl Start {
 /// A running emulator. It ends with this value, and with this process.
 #[derive(Debug)]
 pub(super) struct Emulator {
-    guardian: Child,
+    supervisor: Child,
     folder: PathBuf,
 }
 
-/// First word of the guardian's line when the emulator's folder is made; its path follows.
+/// First word of the supervisor's line when the emulator's folder is made; its path follows.
 const READY: &str = "ready";
 
 /// The file that marks that the emulator has ended.
@@ -90,8 +90,8 @@ impl Emulator {
     /// Starts it. When this returns, a saved machine runs again, and any other begins to boot.
     pub(super) fn start(start: &Start) -> Result<Self> {
         let lab = Program::Lab.path()?;
-        let mut guardian = Command::new(&lab)
-            .args(["machine-guardian", "--"])
+        let mut supervisor = Command::new(&lab)
+            .args(["machine-supervisor", "--"])
             .args(start.arguments())
             .current_dir("/")
             .stdin(Stdio::piped())
@@ -99,11 +99,11 @@ impl Emulator {
             .spawn()
             .doing(|| format!("start `{}`", lab.display()))?;
         let mut line = String::new();
-        if let Some(out) = guardian.stdout.take() {
-            BufReader::new(out).read_line(&mut line).doing(|| "hear from the machine's guardian".into())?;
+        if let Some(out) = supervisor.stdout.take() {
+            BufReader::new(out).read_line(&mut line).doing(|| "hear from the machine's supervisor".into())?;
         }
         let folder = PathBuf::from(line.trim().strip_prefix(READY).unwrap_or_default().trim());
-        let emulator = Self { guardian, folder };
+        let emulator = Self { supervisor, folder };
         let control = emulator.control()?;
         if start.memory.is_some() {
             control.resume()?;
@@ -162,8 +162,8 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        drop(self.guardian.stdin.take());
-        let _ = self.guardian.wait();
+        drop(self.supervisor.stdin.take());
+        let _ = self.supervisor.wait();
     }
 }
 
@@ -172,7 +172,7 @@ impl Drop for Emulator {
 ///
 /// # Errors
 /// When the emulator cannot be started.
-pub fn guardian(arguments: &[String]) -> Result<()> {
+pub fn supervisor(arguments: &[String]) -> Result<()> {
     // Leaves the terminal's session: Ctrl-C is for the test.
     let _ = setsid();
     sweep_stale_folders();
@@ -183,15 +183,15 @@ pub fn guardian(arguments: &[String]) -> Result<()> {
     outcome
 }
 
-/// A machine's folder is named after its guardian.
+/// A machine's folder is named after its supervisor.
 const PREFIX: &str = "airpods-machine-";
 
-/// Removes the folders of guardians that were themselves killed.
+/// Removes the folders of supervisors that were themselves killed.
 fn sweep_stale_folders() {
     for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let guardian = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-        if guardian.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+        let supervisor = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        if supervisor.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }

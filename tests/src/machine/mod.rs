@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-pub use emulator::guardian;
+pub use emulator::supervisor;
 pub use package::PACKAGE_FILES;
 pub use session::{Login, Session};
 pub use stock::IMAGE;

@@ -31,7 +31,7 @@ use crate::programs::Program;
 /// If the test panics, the drop prints the logs.
 #[derive(Debug)]
 pub struct Sandbox {
-    guardian: Child,
+    supervisor: Child,
     root_user: User,
     bus: Mutex<Option<RunningBus>>,
     polkit: Mutex<Option<Background>>,
@@ -44,24 +44,24 @@ impl Sandbox {
     /// When the laboratory's program is not built, or the kernel refuses one of the steps.
     pub fn new() -> Result<Self> {
         let lab = Program::Lab.path()?;
-        let mut guardian = Command::new(&lab)
-            .arg("guardian")
+        let mut supervisor = Command::new(&lab)
+            .arg("supervisor")
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .doing(|| format!("start `{}`", lab.display()))?;
         let mut line = String::new();
-        if let Some(out) = guardian.stdout.take() {
-            BufReader::new(out).read_line(&mut line).doing(|| "hear from the guardian".into())?;
+        if let Some(out) = supervisor.stdout.take() {
+            BufReader::new(out).read_line(&mut line).doing(|| "hear from the supervisor".into())?;
         }
         let init = line.trim().strip_prefix(stage::READY).and_then(|pid| pid.trim().parse().ok());
         let Some(init) = init else {
-            let _ = guardian.wait();
+            let _ = supervisor.wait();
             return Err(Error::NotReady { what: "the sandbox".into(), reason: line.trim().into() });
         };
         let root_user = User { init, lab, netns: None, name: None };
-        Ok(Self { guardian, root_user, bus: Mutex::default(), polkit: Mutex::default() })
+        Ok(Self { supervisor, root_user, bus: Mutex::default(), polkit: Mutex::default() })
     }
 
     /// Process 1 of the sandbox, seen from outside.
@@ -180,8 +180,8 @@ impl Drop for Sandbox {
         if std::thread::panicking() {
             eprintln!("{}", self.logs());
         }
-        drop(self.guardian.stdin.take());
-        let _ = self.guardian.wait();
+        drop(self.supervisor.stdin.take());
+        let _ = self.supervisor.wait();
     }
 }
 

@@ -1,7 +1,7 @@
 //! The processes that a sandbox is made of. They are re-executions of the program `airpods-lab`,
 //! because forking a threaded test would need unsafe code.
 //!
-//! * [`guardian`] runs outside. It makes the control groups, starts `init`, and waits for the end
+//! * [`supervisor`] runs outside. It makes the control groups, starts `init`, and waits for the end
 //!   of the pipe that the test holds. However the test ends, it then kills `init` and removes the
 //!   groups.
 //! * [`init`] is process 1 of the sandbox. When it ends, the kernel kills everything inside and
@@ -24,16 +24,16 @@ use super::{cgroup, people, root};
 use crate::error::{Doing, Error, Result, chain};
 use crate::programs::Program;
 
-/// First word of the guardian's line on standard output when the sandbox stands; the process id of
-/// `init` follows.
+/// First word of the supervisor's line on standard output when the sandbox stands; the process id
+/// of `init` follows.
 pub(super) const READY: &str = "ready";
 
 /// Outside the sandbox: makes it, waits for the end of standard input, removes it.
 ///
 /// # Errors
 /// When the sandbox cannot be made, or something of it cannot be removed.
-pub fn guardian() -> Result<()> {
-    // Leaves the terminal's session: Ctrl-C ends the test, and the guardian cleans up after it.
+pub fn supervisor() -> Result<()> {
+    // Leaves the terminal's session: Ctrl-C ends the test, and the supervisor cleans up after it.
     let _ = setsid();
     sweep_stale_groups();
     let hierarchies = cgroup::hierarchies()?;
@@ -56,15 +56,15 @@ pub fn guardian() -> Result<()> {
     }
 }
 
-/// A sandbox's groups are named after its guardian.
+/// A sandbox's groups are named after its supervisor.
 const GROUP_PREFIX: &str = "airpods-lab-";
 
-/// Removes the groups of guardians that were themselves killed.
+/// Removes the groups of supervisors that were themselves killed.
 fn sweep_stale_groups() {
     let orphaned = |group: &PathBuf| {
-        let guardian =
+        let supervisor =
             group.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_prefix(GROUP_PREFIX));
-        guardian.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
+        supervisor.is_some_and(|pid| !Path::new("/proc").join(pid).exists())
     };
     let groups = cgroup::hierarchies().and_then(|found| cgroup::siblings(&found, GROUP_PREFIX));
     let stale: Vec<PathBuf> = groups.unwrap_or_default().into_iter().filter(orphaned).collect();
@@ -99,9 +99,9 @@ fn start_init(groups: &[PathBuf]) -> Result<(Child, String)> {
 ///
 /// # Errors
 /// When a step of the making fails; the same sentence is printed on standard output for the
-/// guardian.
+/// supervisor.
 pub fn init(groups: &[PathBuf]) -> Result<()> {
-    set_pdeathsig(Signal::SIGKILL).doing(|| "tie the sandbox to its guardian".into())?;
+    set_pdeathsig(Signal::SIGKILL).doing(|| "tie the sandbox to its supervisor".into())?;
     if let Err(error) = make_inside(groups) {
         println!("{}", chain(&error).replace('\n', " "));
         return Err(error);

@@ -75,7 +75,7 @@ enum Command {
     },
     /// Outside a sandbox: makes it and removes it
     #[command(hide = true)]
-    Guardian,
+    Supervisor,
     /// Process 1 of a sandbox
     #[command(hide = true)]
     Init {
@@ -100,7 +100,7 @@ enum Command {
     },
     /// Starts an emulator and ends it
     #[command(hide = true)]
-    MachineGuardian {
+    MachineSupervisor {
         /// Its arguments
         #[arg(last = true, required = true)]
         words: Vec<String>,
@@ -149,12 +149,12 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Load { end } => bench::load(end)?,
         Command::Hold { path } => hold(path)?,
         Command::Resolved { links } => resolved::serve(links)?,
-        Command::Guardian => stage::guardian()?,
+        Command::Supervisor => stage::supervisor()?,
         Command::Init { groups } => stage::init(&groups)?,
         Command::Enter { init, netns, user, words } => {
             return Ok(stage::enter(&Entrance { init, netns, user }, &words)?);
         }
-        Command::MachineGuardian { words } => machine::guardian(&words)?,
+        Command::MachineSupervisor { words } => machine::supervisor(&words)?,
         Command::MachineEnter { folder, limit, user, words } => {
             let limit = Duration::from_secs(limit);
             return Ok(inside::run(&inside::RemoteCommand { folder, user, limit, words })?);

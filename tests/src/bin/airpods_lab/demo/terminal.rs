@@ -48,7 +48,7 @@ pub(super) struct CommandOutput {
 
 impl Terminal {
     /// From here on SIGINT, SIGTERM and SIGHUP end the demo after the running command, so that it
-    /// can clean up. A second signal ends it at once, and the guardian of the sandbox cleans up.
+    /// can clean up. A second signal ends it at once, and the supervisor of the sandbox cleans up.
     pub(super) fn new() -> Result<Self> {
         let failed = |source| DemoError::Io { doing: "listen to Ctrl-C", source };
         let interrupted = Arc::new(AtomicBool::new(false));
