@@ -103,7 +103,11 @@ pub(super) struct Second {
 impl Findings {
     /// Takes in the outcome of a connection.
     pub(super) fn take(&mut self, subject: &Subject, outcome: &Outcome) {
-        if matches!(outcome, Outcome::Up(up) if up.early) {
+        if let Outcome::Up(outcome) = outcome
+            && outcome.early
+        {
+            // A router's report is evidence by itself.
+            self.take_report(outcome.reported);
             return;
         }
         self.record_connection(outcome.summary());
@@ -137,13 +141,15 @@ impl Findings {
         }
     }
 
+    fn take_report(&mut self, reported: Option<u16>) {
+        self.up.reported = [self.up.reported, reported].into_iter().flatten().min();
+    }
+
     fn take_up(&mut self, subject: &Subject, outcome: &UpOutcome) {
         if let Some(proven) = outcome.proven {
             self.up.prove(proven);
         }
-        if let Some(reported) = outcome.reported {
-            self.up.reported = Some(self.up.reported.map_or(reported, |known| known.min(reported)));
-        }
+        self.take_report(outcome.reported);
         match outcome.ending {
             UpEnding::Hole => {
                 if let Some(failed) = outcome.failed {
@@ -246,7 +252,7 @@ pub(super) const SAMPLE: [u16; 61] = {
     sizes
 };
 
-/// Sends a sample, for a search alone sends too few packets to tell 2 % from chance.
+/// Sends a sample, because a search alone sends too few packets to tell 2 % from chance.
 pub(super) fn sample<T: Transport>(
     transport: &mut T,
     train: Probe,

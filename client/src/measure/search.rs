@@ -415,7 +415,12 @@ impl<T: Transport> Search<'_, T> {
         if findings.repeats == 0 || !whole || !self.may_begin(1) {
             return;
         }
-        let train = self.up(&SAMPLE, true);
+        // Not tied, as no size is in question: the server would answer in packets of 200 bytes.
+        let train = Probe::Up(Box::new(
+            Up::new(self.subject.ipv6, self.name(), &SAMPLE, true)
+                .beginning_with(self.record)
+                .with_answer_time(self.findings.answers_after),
+        ));
         let limit = self.round_trips(Duration::from_secs(3), 16).min(self.budget.end.saturating_sub(self.elapsed()));
         self.findings.loss = sample(self.transport, train, limit, &mut self.findings.spent);
     }

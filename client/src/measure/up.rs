@@ -66,14 +66,15 @@ pub(super) struct Loss {
     /// Segments that were sent.
     pub(super) sent: u32,
     /// Segments among them that repeat a lost one.
-    pub(super) again: u32,
+    pub(super) repeated: u32,
 }
 
 impl Loss {
-    /// Whether more than 2 % of enough segments were lost.
+    /// Whether more than 2 % were lost, or would be if no other segment of a whole sample were. A
+    /// sample on a very lossy path does not get to its end.
     pub(super) fn is_high(self) -> bool {
-        const ENOUGH: u32 = 60;
-        self.sent >= ENOUGH && self.again * 50 > self.sent
+        const WHOLE: u32 = 60;
+        self.repeated * 50 > self.sent.max(WHOLE)
     }
 }
 
@@ -128,8 +129,8 @@ impl Up {
     }
 
     /// One packet of the largest size, in a hello that needs no answer. It shows that a path may be
-    /// good one round trip before a train does. It is no evidence: some paths carry one packet and
-    /// fewer, or smaller ones, later.
+    /// good one round trip before a train does. It is no evidence: some paths carry one large
+    /// packet and stall later.
     pub(super) fn early(ipv6: bool, name: Option<&str>, size: u16) -> Self {
         Self { record: Record::Hello, early: true, ..Self::new(ipv6, name, &[size], false) }
     }
@@ -365,6 +366,8 @@ impl Up {
     pub(super) fn outcome(self) -> UpOutcome {
         let ending = self.ending.unwrap_or(UpEnding::Unclear);
         let info = self.exchange.info;
+        // A lost SYN is no lost packet of the train.
+        let before = self.train.as_ref().map_or(info.total_retrans, |train| train.sent_again_before);
         UpOutcome {
             ending,
             proven: self.train.as_ref().and_then(|train| train.proven),
@@ -376,8 +379,10 @@ impl Up {
             reported: self.reported,
             early: self.early,
             sack: info.has_sack(),
-            loss: (info.reord_seen == 0)
-                .then(|| Loss { sent: info.data_segs_out, again: info.total_retrans.saturating_sub(info.dsack_dups) }),
+            loss: (info.reord_seen == 0).then_some(Loss {
+                sent: info.data_segs_out,
+                repeated: info.total_retrans.saturating_sub(before + info.dsack_dups),
+            }),
             summary: self.exchange.summary(),
         }
     }

@@ -235,16 +235,18 @@ fn a_server_that_connects_and_is_late_to_answer_is_told_from_a_silent_one() {
 
 #[test]
 fn a_path_that_loses_packets_is_told_from_one_that_only_reorders_them() {
-    let losing = |faults: &Faults| {
-        let codes = (0..200).map(|seed| run(faults, seed).code);
-        codes.filter(|code| *code == Code::LinkLoses).count()
-    };
+    let count = |faults: &Faults, code: Code| (0..200).filter(|seed| run(faults, *seed).code == code).count();
+    let losing = |faults: &Faults| count(faults, Code::LinkLoses);
     assert_eq!(losing(&Faults::default()), 0);
     // The last repeated packets may still be on their way, so that nothing shows that they are in
     // vain.
     assert!(losing(&Faults { jitter: Duration::from_millis(40), ..Faults::default() }) <= 2);
     assert!(losing(&Faults { loss: 0.002, ..Faults::default() }) <= 2);
-    assert!(losing(&Faults { loss: 0.1, ..Faults::default() }) >= 160);
+    assert!(losing(&Faults { loss: 0.1, ..Faults::default() }) >= 165);
+    // At higher rates most searches do not get to their end. A good path is seldom seen.
+    for loss in [0.2, 0.3] {
+        assert!(count(&Faults { loss, ..Faults::default() }, Code::Fine) <= 40, "{loss}");
+    }
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn sizes_are_judged_by_the_end_of_the_path_and_by_other_connections() {
         second: Some(super::super::findings::Second { more, same: !more }),
         ..measured(1300, 1300, 1500)
     };
-    let losing = |sent, again| Findings { loss: Some(Loss { sent, again }), ..measured(1500, 1500, 1500) };
+    let losing = |sent, repeated| Findings { loss: Some(Loss { sent, repeated }), ..measured(1500, 1500, 1500) };
     let mut one_way = measured(1380, 1380, 1381);
     one_way.down.limit_to(1380, LimitedBy::Flight);
     (0..FAILURES_NEEDED_UP).for_each(|_| one_way.up.miss(1381, true));
@@ -216,7 +216,8 @@ fn sizes_are_judged_by_the_end_of_the_path_and_by_other_connections() {
         ),
         (losing(60, 1), facts.clone(), Code::Fine),
         (losing(60, 2), facts.clone(), Code::LinkLoses),
-        (losing(59, 9), facts, Code::Fine),
+        (losing(20, 1), facts.clone(), Code::Fine),
+        (losing(20, 9), facts, Code::LinkLoses),
     ];
     for (findings, facts, code) in cases {
         assert_eq!(judge(&findings, &facts), code, "{findings:?} {facts:?}");
