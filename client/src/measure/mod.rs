@@ -294,8 +294,13 @@ async fn run_jobs(jobs: Vec<Job>, on_progress: &ProgressCallback) -> Vec<PathRep
             let (stopped, on_progress) = (Arc::clone(&stop.0), Arc::clone(on_progress));
             let fallback = unresolved(&job, "the measurement failed");
             let family = job.family;
-            let thread =
-                tokio::task::spawn_blocking(move || measure(&job, &stopped, &|stage| on_progress(family, stage)));
+            // Before any thread starts: a path that is quick must not seem to be the only one.
+            on_progress(family, Stage::Begun);
+            let thread = tokio::task::spawn_blocking(move || {
+                let report = measure(&job, &stopped, &|stage| on_progress(family, stage));
+                on_progress(family, Stage::Ended);
+                report
+            });
             (thread, fallback)
         })
         .collect();
@@ -309,6 +314,8 @@ async fn run_jobs(jobs: Vec<Job>, on_progress: &ProgressCallback) -> Vec<PathRep
 /// The current stage of a check, shown as progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// Before the first connections.
+    Begun,
     /// The first connections.
     First(u16),
     /// Packets of this size, the largest, have passed up and down.
@@ -321,6 +328,8 @@ pub enum Stage {
     Confirming,
     /// Making plain transfers.
     Transfers,
+    /// The path's report is there.
+    Ended,
 }
 
 impl Stage {
@@ -330,7 +339,7 @@ impl Stage {
         match self {
             Self::Between(..) | Self::Confirming => true,
             Self::Boundary(up, down) => up.is_some() || down.is_some(),
-            Self::First(_) | Self::Full(_) | Self::Transfers => false,
+            Self::Begun | Self::First(_) | Self::Full(_) | Self::Transfers | Self::Ended => false,
         }
     }
 }
@@ -343,6 +352,7 @@ impl fmt::Display for Stage {
             Self::First(top) | Self::Full(top) => return write!(f, "packets of up to {top} bytes"),
             Self::Confirming => return f.write_str("the same with another server"),
             Self::Transfers => return f.write_str("plain transfers"),
+            Self::Begun | Self::Ended => return f.write_str("to connect"),
             Self::Between(up, down) => (gap(up), gap(down)),
             Self::Boundary(up, down) => (size(up), size(down)),
         };

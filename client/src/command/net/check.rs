@@ -223,7 +223,9 @@ impl Progress {
     pub(super) fn callback(&self) -> ProgressCallback {
         let bar = self.0.clone();
         Arc::new(move |family: Family, stage: Stage| {
-            bar.set_message(EscapedLine(&format!("{family}: trying {stage}")).to_string());
+            if stage != Stage::Ended {
+                bar.set_message(EscapedLine(&format!("{family}: trying {stage}")).to_string());
+            }
         })
     }
 

@@ -30,9 +30,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Time for a measurement that keeps to [`LIMIT`] to hand over its report.
 const AFTER: Duration = Duration::from_millis(500);
 
-/// How long the start of services waits for a measurement that has missed no packet yet. A good
-/// path is measured in 0.2 s; a start whose podman is faster waits for the rest. On most others
-/// nothing answers at all, and no clamp helps there.
+/// How long the start of services waits while no packet was missed, and the largest has not yet
+/// passed on every path. On most such paths nothing answers at all, and no clamp helps there.
 const MAX_WAIT: Duration = Duration::from_secs(2);
 
 /// A measurement that is running, or the remembered result of an earlier one.
@@ -63,12 +62,16 @@ struct Progress {
 impl Progress {
     fn enter(&mut self, family: Family, stage: Stage) {
         match stage {
-            Stage::First(_) => {
+            Stage::Begun => {
                 self.unknown.insert(family);
             }
             Stage::Full(_) => {
                 self.unknown.remove(&family);
                 self.passed = true;
+            }
+            // Such as a family without a route.
+            Stage::Ended => {
+                self.unknown.remove(&family);
             }
             stage => self.missed |= stage.is_after_a_miss(),
         }
@@ -293,14 +296,25 @@ mod tests {
     #[tokio::test]
     async fn services_start_as_soon_as_the_largest_packets_pass_on_every_path() {
         let measuring = under_way(pending());
-        enter(&measuring.progress, Stage::First(1420));
-        measuring.progress.send_modify(|progress| progress.enter(Family::Ipv6, Stage::First(1420)));
-        enter(&measuring.progress, Stage::Full(1420));
-        assert!(!measuring.progress.borrow().is_good(), "nothing is known of IPv6");
-        measuring.progress.send_modify(|progress| progress.enter(Family::Ipv6, Stage::Full(1420)));
+        let enter = |family, stage| measuring.progress.send_modify(|progress| progress.enter(family, stage));
+        let is_good = || measuring.progress.borrow().is_good();
+        enter(Family::Ipv4, Stage::Begun);
+        enter(Family::Ipv6, Stage::Begun);
+        enter(Family::Ipv4, Stage::Full(1420));
+        assert!(!is_good(), "nothing is known of IPv6");
+        enter(Family::Ipv6, Stage::Ended);
+        assert!(is_good(), "IPv6 has no path");
         let begun = Instant::now();
         assert!(!waits_for(measuring).await);
         assert!(begun.elapsed() < MAX_WAIT);
+    }
+
+    #[tokio::test]
+    async fn services_wait_where_no_path_has_carried_anything() {
+        let measuring = under_way(late());
+        enter(&measuring.progress, Stage::Begun);
+        enter(&measuring.progress, Stage::Ended);
+        assert!(!measuring.progress.borrow().is_good());
     }
 
     #[tokio::test]
