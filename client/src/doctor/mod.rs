@@ -29,8 +29,7 @@ pub use path::{Measured, Path};
 pub use programs::{Program, Programs};
 pub use read::{Subject, after_reboot, read};
 pub use rootless::{Cgroups, Mapper, Needs, Rootless, Tun, UserNamespaces};
-pub use services::Boot;
-pub use services::{Pids, Service};
+pub use services::{Boot, Mask, Pids, Service};
 
 use std::collections::BTreeSet;
 

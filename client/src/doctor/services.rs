@@ -120,8 +120,17 @@ pub struct Boot {
     pub unit: Option<String>,
     /// It starts at boot.
     pub enabled: bool,
-    /// An administrator or user has masked it: systemd does not start it, enabled or not.
-    pub masked: bool,
+    /// The mask on it, with which systemd does not start it, enabled or not.
+    pub masked: Option<Mask>,
+}
+
+/// The extent of a mask on a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// The user masked their own unit.
+    Own,
+    /// An administrator masked it for the machine, or for all users.
+    Machine,
 }
 
 /// Judges the unit. `needs` has what the restart policies promise, `podman` is its version.
@@ -132,9 +141,13 @@ pub(super) fn judge_boot(boot: &Boot, needs: &Needs, podman: Option<Version>) ->
     }
     let has_quadlet = podman.is_some_and(|podman| podman >= Version::WITH_QUADLET);
     let systemctl = if boot.rootless { "systemctl --user" } else { "sudo systemctl" };
-    let unmask = if boot.masked { format!("{systemctl} unmask podman-restart && ") } else { String::new() };
+    let unmask = match boot.masked {
+        None => String::new(),
+        Some(Mask::Machine) if boot.rootless => "sudo systemctl --global unmask podman-restart && ".to_owned(),
+        Some(_) => format!("{systemctl} unmask podman-restart && "),
+    };
     let enable = format!("{unmask}{systemctl} enable podman-restart");
-    let starts = boot.enabled && !boot.masked;
+    let starts = boot.enabled && boot.masked.is_none();
     let note = |why: &str, cure: String| {
         let cause = format!("services do not come back after a reboot: {why}");
         Some(Finding::note(Code::Boot, cause, cure))
@@ -158,10 +171,10 @@ pub(super) fn judge_boot(boot: &Boot, needs: &Needs, podman: Option<Version>) ->
         let commands = set.chain([start]).chain((!starts).then_some(enable));
         return note(why, commands.collect::<Vec<_>>().join(" && "));
     }
-    match (starts, boot.masked) {
-        (true, _) => None,
-        (false, true) => note("`podman-restart.service` is masked", enable),
-        (false, false) => note("`podman-restart.service` is not enabled", enable),
+    match boot.masked {
+        _ if starts => None,
+        Some(_) => note("`podman-restart.service` is masked", enable),
+        None => note("`podman-restart.service` is not enabled", enable),
     }
 }
 
@@ -179,7 +192,7 @@ fn of(root: &Path, home: Option<&Path>, rootless: bool) -> Boot {
     let kind = if rootless { "user" } else { "system" };
     let own = home.filter(|_| rootless).map(|home| home.join("systemd/user"));
     let of_machine = ["etc/systemd", "usr/lib/systemd", "lib/systemd"].map(|folder| root.join(folder).join(kind));
-    let folders: Vec<PathBuf> = own.into_iter().chain(of_machine).collect();
+    let folders: Vec<PathBuf> = own.clone().into_iter().chain(of_machine).collect();
     let found: Vec<PathBuf> = folders.iter().map(|folder| folder.join(UNIT)).filter(|unit| is_there(unit)).collect();
     // A unit is masked if its first file is empty or leads to /dev/null.
     let masks = |unit: &PathBuf| {
@@ -192,12 +205,10 @@ fn of(root: &Path, home: Option<&Path>, rootless: bool) -> Boot {
             .iter()
             .any(|target| is_there(&folder.join(target).join(UNIT)))
     };
-    Boot {
-        rootless,
-        unit: found.iter().find_map(text),
-        enabled: folders.iter().any(wanted),
-        masked: found.first().is_some_and(masks),
-    }
+    let is_own = |unit: &&PathBuf| own.as_ref().is_some_and(|own| unit.starts_with(own));
+    let masked = found.first().filter(|unit| masks(unit));
+    let masked = masked.map(|unit| if is_own(&unit) { Mask::Own } else { Mask::Machine });
+    Boot { rootless, unit: found.iter().find_map(text), enabled: folders.iter().any(wanted), masked }
 }
 
 /// Whether something has this path, be it a link that leads nowhere.
@@ -226,15 +237,18 @@ mod tests {
         fs::create_dir_all(&wants).unwrap();
         std::os::unix::fs::symlink("/nowhere", wants.join(UNIT)).unwrap();
         let found = |rootless| of(root.path(), Some(&home), rootless);
-        let user = Boot { rootless: true, unit: Some("user".into()), enabled: true, masked: false };
-        let system = Boot { rootless: false, unit: Some("system".into()), enabled: false, masked: false };
+        let user = Boot { rootless: true, unit: Some("user".into()), enabled: true, masked: None };
+        let system = Boot { rootless: false, unit: Some("system".into()), enabled: false, masked: None };
         assert_eq!((found(true), found(false)), (user.clone(), system.clone()));
 
-        let [etc, own] = [root.path().join("etc/systemd/system"), home.join("systemd/user")];
-        fs::create_dir_all(&etc).unwrap();
-        std::os::unix::fs::symlink("/dev/null", etc.join(UNIT)).unwrap();
-        fs::write(own.join(UNIT), "").unwrap();
-        let masked = |boot| Boot { masked: true, ..boot };
-        assert_eq!((found(true), found(false)), (masked(user), masked(system)));
+        let etc = root.path().join("etc/systemd");
+        for kind in ["user", "system"] {
+            fs::create_dir_all(etc.join(kind)).unwrap();
+            std::os::unix::fs::symlink("/dev/null", etc.join(kind).join(UNIT)).unwrap();
+        }
+        let masked = |boot: &Boot, mask| Boot { masked: Some(mask), ..boot.clone() };
+        assert_eq!((found(true), found(false)), (masked(&user, Mask::Machine), masked(&system, Mask::Machine)));
+        fs::write(home.join("systemd/user").join(UNIT), "").unwrap();
+        assert_eq!(found(true), masked(&user, Mask::Own));
     }
 }

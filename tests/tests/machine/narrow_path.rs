@@ -69,8 +69,8 @@ enum From {
 
 const EVERYWHERE: [From; 3] = [From::Host, From::Bridge, From::Rootless];
 
-/// Makes the kernel forget the path MTUs that it has learnt, also at the far end, which announces
-/// a smaller MSS after it has learnt one.
+/// Makes the kernel forget the path MTUs that it has learnt. A far end that has learnt one
+/// announces a smaller MSS.
 const FORGET: &str = "ip route flush cache; for place in box internet; do ip -n $place route flush cache; done";
 
 fn machine(suite: Suite, faults: &[&str]) -> Machine {

@@ -32,7 +32,9 @@ fn about_a_reboot(place: &impl Place) -> Vec<(&'static str, String)> {
 
 /// Runs the cures.
 fn cure(place: &impl Place, root: &User, found: &[(&str, String)]) {
-    found.iter().for_each(|(_, cure)| run(place, root, cure));
+    for (_, cure) in found {
+        run(place, root, cure);
+    }
 }
 
 fn runs(place: &impl Place, service: &str) -> bool {
@@ -46,12 +48,13 @@ on_both! {
     fn services_come_back_after_a_reboot_once_doctors_cures_are_run(suite: Suite) {
         let machine = Machine::stocked(suite).unwrap();
         let root = machine.as_user("root");
-        // The laboratory masks it, so that no other scenario is disturbed.
-        machine.sh("systemctl unmask podman-restart.service").unwrap();
         Image::serving(IMAGE, 80).import(&root).unwrap();
         let config = format!("{ALONE}{}", service("whole", 7101, ""));
         machine.write_file("/root/.config/airpods/config.toml", config).unwrap();
         let alice = Launcher::new(&machine, &format!("{ALONE}{}", service("own", 7001, "")));
+        // The laboratory masks the machine's unit already.
+        let units = "~/.config/systemd/user";
+        alice.sh(&format!("mkdir -p {units}; ln -s /dev/null {units}/podman-restart.service"));
         for place in [&root, &alice.alice] {
             place.sh("airpods start").unwrap();
             cure(place, &root, &about_a_reboot(place));
@@ -67,6 +70,8 @@ on_both! {
         machine.sh("loginctl disable-linger alice; sync").unwrap();
         machine.reboot().unwrap();
         eventually("root's service is back again", || runs(&root, "whole"));
+        machine.sh("systemctl is-system-running --wait || true").unwrap();
+        assert_eq!(machine.sh("systemctl is-active user@1000.service || true").unwrap(), "inactive");
         assert_eq!(machine.sh("pgrep -u alice -a lab-probe || true").unwrap(), "");
         let session = machine.login("alice", Login::Remote);
         let found = about_a_reboot(&session);

@@ -77,6 +77,7 @@ fn the_kernels_parameters_keep_what_is_set_and_the_last_one_asks_for_cgroups_ver
         fs::write(&file, set).unwrap();
         assert!(!run_in_root(&cure, root.path(), &["update-grub"]), "it claims to have done something");
         assert!(!root.path().join("ran").exists(), "without GRUB it reboots for nothing");
+        assert!(!root.path().join("etc/default/grub.d").exists(), "nor does it leave a file");
         for _ in 0..2 {
             assert!(run_in_root(&cure, root.path(), &[]));
         }

@@ -1,6 +1,8 @@
 //! Findings about the host's support for an ordinary user's containers, about the GPU and about the
 //! storage.
 
+use crate::doctor::Mask;
+
 use super::{Case, bad, healthy};
 use crate::config::GpuDevice;
 use crate::doctor::{Cgroups, Code, Description, Facts, Gpu, Level, Mapper, Rootless, Tun, UserNamespaces};
@@ -77,17 +79,27 @@ pub(super) const CASES: &[Case] = &[
         "sudo systemctl enable podman-restart",
     ),
     (
-        |facts| boot(facts).masked = true,
+        |facts| boot(facts).masked = Some(Mask::Own),
         Code::Boot,
         Level::Note,
         "`podman-restart.service` is masked",
         "systemctl --user unmask podman-restart && systemctl --user enable podman-restart",
     ),
     (
+        |facts| boot(facts).masked = Some(Mask::Machine),
+        Code::Boot,
+        Level::Note,
+        "`podman-restart.service` is masked",
+        "sudo systemctl --global unmask podman-restart && systemctl --user enable podman-restart",
+    ),
+    (
         |facts| {
             facts.root = true;
-            facts.boot =
-                Some(crate::doctor::Boot { unit: Some(ALWAYS.to_owned()), masked: true, ..Default::default() });
+            facts.boot = Some(crate::doctor::Boot {
+                unit: Some(ALWAYS.to_owned()),
+                masked: Some(Mask::Machine),
+                ..Default::default()
+            });
             facts.needs.unless_stopped.clear();
         },
         Code::Boot,
@@ -201,7 +213,7 @@ pub(super) const CASES: &[Case] = &[
         Code::CgroupVersion,
         Level::Note,
         "control groups are of version 1",
-        "sudo install -d /etc/default/grub.d && printf 'GRUB_CMDLINE_LINUX_DEFAULT=\"%s\"\\n' \
+        "command -v update-grub >/dev/null && sudo install -d /etc/default/grub.d && printf 'GRUB_CMDLINE_LINUX_DEFAULT=\"%s\"\\n' \
          '$GRUB_CMDLINE_LINUX_DEFAULT systemd.unified_cgroup_hierarchy=1' | sudo tee \
          /etc/default/grub.d/airpods.cfg && sudo update-grub && sudo reboot",
     ),

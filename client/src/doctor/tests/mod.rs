@@ -47,7 +47,7 @@ fn healthy() -> Facts {
             rootless: true,
             unit: Some("--filter should-start-on-boot=true".to_owned()),
             enabled: true,
-            masked: false,
+            masked: None,
         }),
         programs: Some(Programs {
             netavark: Some(Some(Version { major: 1, minor: 14 })),
