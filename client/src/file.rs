@@ -64,15 +64,16 @@ pub fn refuse_other_users(path: &Path) -> io::Result<()> {
     let existing = absolute.ancestors().find_map(|folder| Some((folder, fs::metadata(folder).ok()?)));
     match existing {
         Some((folder, found)) if found.uid() != 0 => {
-            Err(of_other_user(&format!("`{}`", folder.display()), found.uid()))
+            let why = of_other_user(&format!("`{}`", folder.display()), found.uid());
+            let why = format!("{why}: run the command as that user, or with `sudo -H`");
+            Err(io::Error::new(ErrorKind::PermissionDenied, why))
         }
         _ => Ok(()),
     }
 }
 
-fn of_other_user(path: &str, uid: u32) -> io::Error {
-    let why = format!("{path} belongs to another user ({uid}), and this is root");
-    io::Error::new(ErrorKind::PermissionDenied, format!("{why}: run the command as that user, or with `sudo -H`"))
+fn of_other_user(path: &str, uid: u32) -> String {
+    format!("{path} belongs to another user ({uid}), and this is root")
 }
 
 /// Writes a new file, which only this user can read.
@@ -219,7 +220,7 @@ pub enum Owner {
 ///
 /// # Errors
 /// Those of the system. [`ErrorKind::InvalidData`] if it is no plain file or too large.
-/// [`ErrorKind::PermissionDenied`] if it must be private to this user and is not.
+/// [`ErrorKind::PermissionDenied`] if its owner or mode is not as wanted.
 pub fn open(path: &Path, links: Links, owner: Owner) -> io::Result<File> {
     let flags = if links == Links::Refused { OFlag::O_NOFOLLOW } else { OFlag::empty() };
     checked(&OpenOptions::new().read(true).custom_flags((OFlag::O_PATH | flags).bits()).open(path)?, owner)
@@ -271,7 +272,7 @@ fn checked(found: &File, owner: Owner) -> io::Result<File> {
         return Err(io::Error::new(ErrorKind::InvalidData, format!("it is larger than {LARGEST} bytes")));
     }
     if owner == Owner::NotOthersForRoot && geteuid().is_root() && metadata.uid() != 0 {
-        return Err(of_other_user("it", metadata.uid()));
+        return Err(io::Error::new(ErrorKind::PermissionDenied, of_other_user("it", metadata.uid())));
     }
     if owner == Owner::Alone && metadata.uid() != geteuid().as_raw() {
         return Err(io::Error::new(ErrorKind::PermissionDenied, "it belongs to another user"));

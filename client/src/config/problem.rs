@@ -7,8 +7,6 @@ use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 
-use nix::unistd::geteuid;
-
 use super::key::List;
 use super::tree::{Excerpt, Location};
 use crate::error::{Exit, Report, render};
@@ -209,8 +207,11 @@ impl Report for ConfigError {
     fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
             Self::Missing { .. } => Some("`airpods config init` creates one".into()),
-            Self::Unreadable { cause, .. } if cause.kind() == ErrorKind::PermissionDenied && geteuid().is_root() => {
-                Some("root reads another user's file only if `--config` names it".into())
+            // An error that is not the system's is that of `Owner::NotOthersForRoot`.
+            Self::Unreadable { cause, .. }
+                if cause.kind() == ErrorKind::PermissionDenied && cause.raw_os_error().is_none() =>
+            {
+                Some("run the command as that user, or name the file with `--config`".into())
             }
             Self::Unreadable { .. } => Some("it must be a text file in UTF-8 that you may read".into()),
             Self::Dangling { .. } => Some("bring back what it leads to, or remove the link".into()),

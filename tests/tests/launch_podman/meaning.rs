@@ -94,7 +94,7 @@ fn root_reads_another_users_configuration_only_if_it_is_named() {
         let output = run("config get cli.verbose", variable, value);
         assert_ne!(output.code, 0, "{variable}: {output:?}");
         assert!(output.err.contains("belongs to another user (1000), and this is root"), "{variable}: {output:?}");
-        assert!(output.err.contains("only if `--config` names it"), "{variable}: {output:?}");
+        assert!(output.err.contains("name the file with `--config`"), "{variable}: {output:?}");
         let named = run(&format!("--config {config} config get cli.verbose"), variable, value);
         assert_eq!(named.out.trim(), "true", "{variable}: {named:?}");
     }
