@@ -1,5 +1,5 @@
-//! The terminal: escaping, colours, time spans, and confirmation of what cannot be undone. Without
-//! a terminal nothing waits for an answer.
+//! The terminal: escaping, colours, progress, time spans, and confirmation of what cannot be
+//! undone. Without a terminal nothing waits for an answer.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -32,14 +32,6 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Shows on a terminal that something takes a moment, until it is finished or dropped.
-#[must_use]
-pub fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
-    let bar = ProgressBar::new_spinner().with_message(message).with_finish(ProgressFinish::AndClear);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
-}
-
 /// As [`Escaped`], for a text within a line: line breaks are escaped as well.
 pub struct EscapedLine<'a>(pub &'a str);
 
@@ -51,6 +43,14 @@ impl fmt::Display for EscapedLine<'_> {
         }
         lines.try_for_each(|line| write!(f, "\\n{}", Escaped(line)))
     }
+}
+
+/// Shows on a terminal that something takes a moment, until it is finished or dropped.
+#[must_use]
+pub fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(message).with_finish(ProgressFinish::AndClear);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
 }
 
 /// JSON for programs that people may look at, too. JSON itself allows C1 controls and characters

@@ -204,7 +204,7 @@ fn route(message: &Rtmsg) -> Option<(i32, Option<u32>)> {
     let metrics = attributes.get_nested_attributes::<u16>(Rta::Metrics).ok();
     // A path MTU that the kernel has learnt is reported in the same place. It belongs to a copy of
     // the route that expires (`rta_cacheinfo`, `rta_expires`), and is no setting of the route. An
-    // IPv6 route of a router expires, too, and its MTU is one.
+    // IPv6 route from a router advertisement expires as well, but it is no copy.
     let expires = attributes.get_attribute(Rta::Cacheinfo).and_then(|info| info.payload().as_ref().get(8..12));
     let is_learnt = message.rtm_flags().contains(RtmF::CLONED) && expires.is_some_and(|bytes| bytes != [0; 4]);
     let metrics = metrics.filter(|_| !is_learnt);

@@ -203,6 +203,14 @@ pub enum Unchanged {
 }
 
 impl Plan {
+    /// The images to pull.
+    pub fn pulled_images(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(|step| match &step.action {
+            Action::Pull(image) => Some(image.as_str()),
+            _ => None,
+        })
+    }
+
     /// The sources of the secret values that the containers to be created need.
     #[must_use]
     pub fn secret_sources(&self) -> BTreeSet<SecretSource> {

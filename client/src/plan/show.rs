@@ -220,14 +220,6 @@ pub struct PullSize {
 }
 
 impl Plan {
-    /// The images to pull.
-    pub fn pulled_images(&self) -> impl Iterator<Item = &str> {
-        self.steps.iter().filter_map(|step| match &step.action {
-            Action::Pull(image) => Some(image.as_str()),
-            _ => None,
-        })
-    }
-
     /// The size of the pulls. A layer that several images share counts once.
     #[must_use]
     pub fn pull_size(&self) -> PullSize {

@@ -108,7 +108,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     }
     // A pull through a black hole hangs, and `require` starts nothing without a clamp. Nothing else
     // waits for a measurement.
-    let is_needed_first = !measuring.is_under_way() || policy == MssClamp::Require || plan.pull_size().images > 0;
+    let is_needed_first =
+        !measuring.is_under_way() || policy == MssClamp::Require || plan.pulled_images().next().is_some();
     let offer = Offer::new(clamp, measuring, !plan.is_empty());
     if is_needed_first {
         offer.settle_first(interrupt.as_mut()).await?;

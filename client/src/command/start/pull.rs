@@ -25,21 +25,22 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Adds the sizes of the images to pull. A size that the registry does not report in time stays
 /// unknown, as does every one on Docker Hub: it counts each question as a pull of its rate limit.
 pub(super) async fn read_sizes(podman: &impl Podman, plan: &mut Plan) {
-    if plan.pulled_images().next().is_none() {
-        return;
-    }
-    // Dropped on Ctrl-C, too.
-    let _waiting = spinner("asking the registries how large the images are");
     read_sizes_within(LIMIT, podman, plan).await;
 }
 
 async fn read_sizes_within(limit: Duration, podman: &impl Podman, plan: &mut Plan) {
+    let asked = plan.pulled_images().filter(|image| !Reference::of(image).is_on_docker_hub());
+    let asked: Vec<String> = asked.map(str::to_owned).collect();
+    if asked.is_empty() {
+        return;
+    }
+    // Dropped on Ctrl-C, too.
+    let _waiting = spinner("asking the registries how large the images are");
     let ask = |image: String| async move {
         let blobs = tokio::time::timeout(limit, podman.image_blobs(&image)).await.ok()?.ok()??;
         Some((image, blobs))
     };
-    let asked = plan.pulled_images().filter(|image| !Reference::of(image).is_on_docker_hub());
-    let answers = join_all(asked.map(str::to_owned).map(ask)).await;
+    let answers = join_all(asked.into_iter().map(ask)).await;
     plan.blobs = answers.into_iter().flatten().collect();
 }
 

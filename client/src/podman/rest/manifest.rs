@@ -53,7 +53,8 @@ impl ManifestAnswer {
     /// The manifest that podman's error message quotes.
     pub(in crate::podman) fn quoted_in(message: &str) -> Option<Self> {
         let (_, quoted) = message.split_once("parsing manifest blob ")?;
-        // Go's quoted strings (`%q`) are JSON strings for any text that is JSON itself.
+        // Go's quoted strings (`%q`) are JSON strings, but for a few unprintable characters: with
+        // these the size stays unknown.
         let text = serde_json::Deserializer::from_str(quoted).into_iter::<String>().next()?.ok()?;
         serde_json::from_str(&text).ok()
     }
