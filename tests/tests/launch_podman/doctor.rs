@@ -113,10 +113,10 @@ fn a_configuration_that_every_command_refuses_is_a_finding_with_its_place() {
 fn without_podman_only_that_is_reported() {
     let (host, _dns) = well("root");
     host.sandbox.sh("mv /usr/bin/podman /usr/bin/podman.away").unwrap();
-    assert_eq!(finds(&host, "broken", "podman-missing", &[]), "sudo apt install podman");
+    assert_eq!(finds(&host, "broken", "podman-missing", &[]), "apt install podman");
     host.configure(&one("runtime.podman_url = \"unix:///run/podman/podman.sock\""));
     let cure = finds(&host, "broken", "podman-socket", &["/run/podman/podman.sock", "runtime.podman_url"]);
-    assert_eq!(cure, "sudo systemctl enable --now podman.socket");
+    assert_eq!(cure, "systemctl enable --now podman.socket");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn a_description_of_a_gpu_that_names_what_is_gone_is_stale() {
                 - path: /dev/nvidia0\n";
     host.sandbox.write_file("/etc/cdi/nvidia.yaml", yaml).unwrap();
     let cure = finds(&host, "broken", "gpu-stale", &["/etc/cdi/nvidia.yaml", "/dev/nvidia0"]);
-    assert_eq!(cure, "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml");
+    assert_eq!(cure, "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml");
     host.sandbox.sh("touch /dev/nvidia0").unwrap();
     is_well(&host);
 }
