@@ -2,8 +2,8 @@
 //!
 //! [`read()`] gathers [`Facts`]: a thin layer, whose parts run side by side, each with a short time
 //! limit. [`judge`] turns them into findings: a function from values to values, with one file for
-//! each area, which is the place to add a cause. The area of the configuration itself is here. Each
-//! kind of finding has a [`Code`] and a section in `docs/troubleshooting.md`.
+//! each area, which is the place to add a cause. Each kind of finding has a [`Code`] and a section
+//! in `docs/troubleshooting.md`.
 
 mod engine;
 mod finding;
@@ -16,6 +16,7 @@ mod programs;
 pub(crate) mod read;
 mod rootless;
 mod services;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -30,8 +31,7 @@ pub use programs::{Program, Programs};
 pub use read::{Subject, after_reboot, read};
 pub use rootless::{Cgroups, Mapper, Needs, Rootless, Tun, UserNamespaces};
 pub use services::{Boot, Mask, Pids, Service};
-
-use std::collections::BTreeSet;
+pub use settings::Settings;
 
 /// Everything that the findings are derived from.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +73,7 @@ pub struct Facts {
 /// The findings, area by area, in the order in which to read them.
 #[must_use]
 pub fn judge(facts: &Facts) -> Vec<Finding> {
-    let mut findings = judge_settings(&facts.settings);
+    let mut findings = settings::judge(&facts.settings);
     let needed = facts.rootless.as_ref().map(|rootless| rootless::judge(rootless, &facts.needs)).unwrap_or_default();
     let explained = needed.iter().any(|finding| finding.level == Level::Broken);
     findings.extend(engine::judge(&facts.engine, explained));
@@ -96,67 +96,6 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     findings.extend(gpu::judge(&facts.gpu));
     findings.extend(facts.services.iter().flat_map(services::judge));
     findings.into_iter().map(|finding| finding.for_user(facts.root)).collect()
-}
-
-/// The configuration, and the programs that it requires.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// Where it comes from, in words.
-    pub source: String,
-    /// Why it cannot be used.
-    pub wrong: Option<String>,
-    /// Its keys without effect.
-    pub warnings: Vec<String>,
-    /// Programs of `dependencies.required` that are missing.
-    pub missing: Vec<String>,
-    /// Programs of `dependencies.optional` that are missing.
-    pub wanted: Vec<String>,
-}
-
-/// Judges the configuration itself.
-fn judge_settings(settings: &Settings) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    match &settings.wrong {
-        Some(why) => findings.push(Finding::broken(Code::ConfigurationWrong, why.as_str(), "airpods config edit")),
-        None => findings.push(Finding::fine(format!("the configuration is valid: {}", settings.source))),
-    }
-    findings.extend(
-        settings
-            .warnings
-            .iter()
-            .map(|why| Finding::note(Code::ConfigurationIneffective, why.as_str(), "airpods config edit")),
-    );
-    let install = |program: &String| format!("sudo apt install {program}");
-    findings.extend(settings.missing.iter().map(|program| {
-        let cause = format!("`{program}` is not installed, and `dependencies.required` asks for it");
-        Finding::broken(Code::DependencyMissing, cause, install(program))
-    }));
-    findings.extend(settings.wanted.iter().map(|program| {
-        let cause = format!("`{program}` is not installed, and `dependencies.optional` asks for it");
-        Finding::note(Code::DependencyWanted, cause, install(program))
-    }));
-    findings
-}
-
-/// Reads the facts about the configuration.
-fn read_settings(subject: &Subject<'_>) -> Settings {
-    let dependencies = &subject.config.dependencies;
-    let missing = |programs: &[String]| {
-        // Each program is reported once, even if it is listed twice.
-        let asked: BTreeSet<&String> = programs.iter().filter(|_| !dependencies.skip_checks).collect();
-        let missing = asked.into_iter().filter(|name| programs::find(name).is_none());
-        missing.cloned().collect()
-    };
-    Settings {
-        source: subject
-            .file
-            .as_ref()
-            .map_or_else(|| "the built-in defaults".to_owned(), |file| file.display().to_string()),
-        wrong: subject.wrong.clone(),
-        warnings: subject.warnings.clone(),
-        missing: missing(&dependencies.required),
-        wanted: missing(&dependencies.optional),
-    }
 }
 
 /// Properties of the readers for any text: no more sockets than lines, only paths that are in the

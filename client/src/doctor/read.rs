@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::names::{self, RunningContainer};
 use super::{
     Engine, Facts, Finding, HelperNeed, Names, Needs, Network, Path, Pids, Service, UnusableSecret, engine, gpu,
-    helper, network, path, programs, read_settings, rootless, services,
+    helper, network, path, programs, rootless, services, settings,
 };
 use crate::config::{self, Config, MssClamp, NetworkMode, PodmanUrl, RestartPolicy, ServiceName};
 use crate::egress;
@@ -62,7 +62,7 @@ pub async fn read(subject: &Subject<'_>) -> Facts {
         _ => Some(programs::read(trial).await),
     };
     Facts {
-        settings: read_settings(subject),
+        settings: settings::read(subject),
         root: Uid::effective().is_root(),
         rootless: rootless.then(rootless::read),
         boot: services::read_boot(rootless),

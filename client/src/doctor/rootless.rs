@@ -174,8 +174,8 @@ fn cgroups(rootless: &Rootless, needs: &Needs) -> Option<Finding> {
                             sudo systemctl daemon-reload";
     // The last value of a parameter counts (kernel-command-line(7)). It was usually set to 0 in
     // `/etc/default/grub`, which this leaves as it is.
-    const UNIFIED: &str = "command -v update-grub >/dev/null && sudo install -d /etc/default/grub.d && printf 'GRUB_CMDLINE_LINUX_DEFAULT=\"%s\"\\n' \
-                           '$GRUB_CMDLINE_LINUX_DEFAULT systemd.unified_cgroup_hierarchy=1' | sudo tee \
+    const UNIFIED: &str = "command -v update-grub >/dev/null && sudo install -d /etc/default/grub.d && \
+                           printf 'GRUB_CMDLINE_LINUX_DEFAULT=\"%s\"\\n' '$GRUB_CMDLINE_LINUX_DEFAULT systemd.unified_cgroup_hierarchy=1' | sudo tee \
                            /etc/default/grub.d/airpods.cfg && sudo update-grub && sudo reboot";
     match &rootless.cgroups {
         Cgroups::Version1 => Some(Finding::note(
