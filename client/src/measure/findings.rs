@@ -1,6 +1,5 @@
 //! The findings of a search about one path. Pure: outcomes of connections in, evidence out. A
-//! second server confirms the findings from the first one, or answers in its place. A sample of
-//! small packets shows how many are lost.
+//! second server confirms the findings from the first one, or answers in its place.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,10 +10,11 @@ use super::Stage;
 use super::down::{Down, DownEnding, DownOutcome, base};
 use super::evidence::Evidence;
 use super::exchange::{Answer, ConnectionSummary};
+use super::loss::Loss;
 use super::report::LimitedBy;
 use super::run::{BatchLimits, Outcome, Probe, Transport, Usage, run};
 use super::search::{FAILURES_NEEDED_DOWN, FAILURES_NEEDED_UP, SYN_TIMEOUT};
-use super::up::{Loss, Up, UpEnding, UpOutcome};
+use super::up::{Up, UpEnding, UpOutcome};
 
 /// The path that a search measures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -240,29 +240,6 @@ impl Retried {
     /// The smallest of the sizes that arrived on connections that failed.
     pub(super) fn least(&self) -> Option<u16> {
         self.fails.values().flatten().copied().flatten().min()
-    }
-}
-
-/// The packets of a sample. Small ones, 3 ms apart, stay below the rate of most policers, which
-/// would drop larger ones. The last one sets the largest segment, so that SACK blocks cut none of
-/// the others.
-pub(super) const SAMPLE: [u16; 61] = {
-    let mut sizes = [150; 61];
-    sizes[60] = 200;
-    sizes
-};
-
-/// Sends a sample, because a search alone sends too few packets to tell 2 % from chance.
-pub(super) fn sample<T: Transport>(
-    transport: &mut T,
-    train: Probe,
-    limit: Duration,
-    spent: &mut Usage,
-) -> Option<Loss> {
-    let outcomes = run(transport, vec![train], BatchLimits { limit, stragglers: None }, spent, |_, _| false);
-    match outcomes.first()? {
-        Outcome::Up(up) => up.loss,
-        _ => None,
     }
 }
 

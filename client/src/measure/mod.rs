@@ -14,6 +14,7 @@ mod down;
 mod evidence;
 mod exchange;
 mod findings;
+mod loss;
 pub mod memory;
 mod path;
 pub mod places;

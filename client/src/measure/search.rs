@@ -12,7 +12,8 @@ use super::Stage;
 use super::down::{Down, base};
 use super::evidence::{Evidence, down_sizes, ladder, spread};
 use super::exchange::Answer;
-use super::findings::{Findings, Retried, SAMPLE, Subject, sample};
+use super::findings::{Findings, Retried, Subject};
+use super::loss::{SAMPLE, sample};
 use super::run::{BatchLimits, Budget, Outcome, Probe, Progress, Transport, run};
 use super::train::Record;
 use super::up::{Up, UpEnding};
@@ -128,8 +129,12 @@ impl<T: Transport> Search<'_, T> {
     }
 
     fn up(&self, sizes: &[u16], strict: bool) -> Probe {
-        let up = Up::new(self.subject.ipv6, self.name(), sizes, strict).beginning_with(self.record).tied(self.tied);
-        Probe::Up(Box::new(up.with_answer_time(self.findings.answers_after)))
+        Probe::Up(Box::new(self.train(sizes, strict).tied(self.tied)))
+    }
+
+    fn train(&self, sizes: &[u16], strict: bool) -> Up {
+        let up = Up::new(self.subject.ipv6, self.name(), sizes, strict).beginning_with(self.record);
+        up.with_answer_time(self.findings.answers_after)
     }
 
     fn down(&self, size: u16, strict: bool) -> Probe {
@@ -416,11 +421,7 @@ impl<T: Transport> Search<'_, T> {
             return;
         }
         // Not tied, as no size is in question: the server would answer in packets of 200 bytes.
-        let train = Probe::Up(Box::new(
-            Up::new(self.subject.ipv6, self.name(), &SAMPLE, true)
-                .beginning_with(self.record)
-                .with_answer_time(self.findings.answers_after),
-        ));
+        let train = Probe::Up(Box::new(self.train(&SAMPLE, true)));
         let limit = self.round_trips(Duration::from_secs(3), 16).min(self.budget.end.saturating_sub(self.elapsed()));
         self.findings.loss = sample(self.transport, train, limit, &mut self.findings.spent);
     }

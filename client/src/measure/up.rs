@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::down::{BASE, base};
 use super::exchange::{Action, Answer, ConnectionSummary, Exchange, Observation, Opening, hello};
+use super::loss::Loss;
 use super::train::{Head, Record, Train};
 
 /// How a train ended.
@@ -58,24 +59,6 @@ pub(super) struct UpOutcome {
     pub(super) loss: Option<Loss>,
     /// The server's behaviour on the connection.
     pub(super) summary: ConnectionSummary,
-}
-
-/// The segments of a train.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Loss {
-    /// Segments that were sent.
-    pub(super) sent: u32,
-    /// Segments among them that repeat a lost one.
-    pub(super) repeated: u32,
-}
-
-impl Loss {
-    /// Whether more than 2 % were lost, or would be if no other segment of a whole sample were. A
-    /// sample on a very lossy path does not get to its end.
-    pub(super) fn is_high(self) -> bool {
-        const WHOLE: u32 = 60;
-        self.repeated * 50 > self.sent.max(WHOLE)
-    }
 }
 
 /// One connection with a train.

@@ -17,9 +17,9 @@ pub use code::{Code, Severity, Words, words};
 
 use super::evidence::Evidence;
 use super::findings::Findings;
+use super::loss::Loss;
 use super::report::{Confidence, Direction, LimitedBy, PathReport, Udp};
 use super::search::{FAILURES_NEEDED_UP, failures_needed_down};
-use super::up::Loss;
 
 /// The facts about a path other than the evidence of its connections.
 #[expect(clippy::struct_excessive_bools, reason = "each is an observation of its own, and all combinations occur")]
