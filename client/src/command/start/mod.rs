@@ -85,7 +85,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     } else {
         Measuring::begin(context, &loaded.config, &services, false)
     };
-    let prepared = execute::interruptible(interrupt.as_mut(), prepare(&args, context, &loaded)).await??;
+    let prepared = execute::interruptible(interrupt.as_mut(), prepare(&args, context, &loaded, &services)).await??;
     let Prepared { connection, mut plan, launches, secrets, facts, dns_servers, conflict } = prepared;
     let cli = &loaded.config.cli;
     let consent = Consent::from_switches(args.yes, cli.auto_confirm);
@@ -157,13 +157,17 @@ struct Prepared {
 }
 
 /// Reads podman's state and plans. It changes nothing.
-async fn prepare(args: &Args, context: &Context, loaded: &Loaded) -> Result<Prepared, Failure> {
+async fn prepare(
+    args: &Args,
+    context: &Context,
+    loaded: &Loaded,
+    services: &[(&ServiceName, &Service)],
+) -> Result<Prepared, Failure> {
     let config = &loaded.config;
-    let services = plan::chosen(config, &args.services, false)?;
     let connection = podman::connect(config.runtime.podman_url.as_ref().map(PodmanUrl::socket)).await?;
     let podman = &connection.podman;
-    let host_context = host_context(config, &services, args.cpu, podman.is_rootless()).await?;
-    let mut desired = Desired::from_config(config, &services, podman.version(), &host_context);
+    let host_context = host_context(config, services, args.cpu, podman.is_rootless()).await?;
+    let mut desired = Desired::from_config(config, services, podman.version(), &host_context);
     // A secret that cannot be read is an error only if a container is created with it.
     let secrets = context.known_secrets(loaded, desired.secret_sources());
     desired.give_secrets(&secrets);
