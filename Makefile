@@ -28,7 +28,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo -E)
 NO_ROOT := $(if $(filter 0,$(shell id -u)),setpriv --bounding-set=-all --inh-caps=-all --ambient-caps=-all)
 RUNNER  := CARGO_TARGET_$(shell echo $(TRIPLE) | tr a-z- A-Z_)_RUNNER
 
-.PHONY: help check test test-full build programs lab demo picture bench fuzz mutants lint audit install install-client install-helper deb clean probe writable-client writable-helper docs rpm deb-src release
+.PHONY: help check test test-full build programs released-helper lab demo picture bench fuzz mutants lint audit install install-client install-helper deb clean probe writable-client writable-helper docs rpm deb-src release
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -52,7 +52,7 @@ check: setup-check lint programs ## format, lints, and every test that needs no 
 	@$(call tool,cargo-nextest,$(NEXTEST),$(NEXTEST_FEATURES))
 	$(call ring,check,$(NO_ROOT))
 
-test: setup-lab build lab probe ## every test that runs on one machine, in throw-away namespaces, as root (TESTS=part-of-a-name)
+test: setup-lab build lab probe released-helper ## every test that runs on one machine, in throw-away namespaces, as root (TESTS=part-of-a-name)
 	@$(call tool,cargo-nextest,$(NEXTEST),$(NEXTEST_FEATURES))
 	$(call ring,default,$(AS_ROOT))
 
@@ -91,9 +91,17 @@ program = mkdir -p $(PROGRAMS) && $(COMPILE) --package $(1) --bin $(1) --profile
 	>$(PROGRAMS)/$(1).json && cp --preserve=timestamps --remove-destination $(BUILT)/$(1) $(PROGRAMS)/
 
 programs: setup-build ## builds the client and the helper as they ship (PROFILE=dev)
-	@$(if $(and $(filter release,$(PROFILE)),$(AUDITABLE)),$(call tool,cargo-auditable,$(AUDITABLE)))
+	@$(auditable)
 	@$(call program,airpods-helper)
 	@$(call program,airpods)
+
+auditable = $(if $(and $(filter release,$(PROFILE)),$(AUDITABLE)),$(call tool,cargo-auditable,$(AUDITABLE)))
+
+# Some limits of memory and time hold for a release only.
+released-helper: PROFILE = release
+released-helper: setup-build
+	@$(auditable)
+	@$(call program,airpods-helper)
 
 # The pages do not depend on the profile.
 build: programs ## builds the client, the helper and the manual (PROFILE=dev)

@@ -13,6 +13,8 @@ pub enum Program {
     Probe,
     /// The daemon.
     Helper,
+    /// The daemon in the release build, whatever the profile of the tests.
+    ReleasedHelper,
     /// The command.
     Client,
 }
@@ -27,8 +29,11 @@ impl Program {
     pub fn path(self) -> Result<PathBuf> {
         let (path, hint) = match self {
             Self::Lab => (profile_folder()?.join("airpods-lab"), "cargo build -p airpods-lab"),
-            Self::Helper => (shipped("airpods-helper")?, SHIPPED),
-            Self::Client => (shipped("airpods")?, SHIPPED),
+            Self::Helper => (shipped(&profile_folder()?, "airpods-helper", SHIPPED)?, SHIPPED),
+            Self::ReleasedHelper => {
+                (shipped(&target_folder()?.join("release"), "airpods-helper", RELEASED_HELPER)?, RELEASED_HELPER)
+            }
+            Self::Client => (shipped(&profile_folder()?, "airpods", SHIPPED)?, SHIPPED),
             Self::Probe => (probe_path()?, "make probe"),
         };
         if path.is_file() { Ok(path) } else { Err(Error::NotBuilt { path, hint }) }
@@ -37,14 +42,16 @@ impl Program {
 
 /// Builds the programs that are shipped.
 const SHIPPED: &str = "make programs";
+/// Builds the released helper.
+const RELEASED_HELPER: &str = "make released-helper";
 
-/// Where `make programs` puts a program that is shipped.
+/// Where `make programs` puts a program that is shipped, in the folder of a profile. `hint` is the
+/// command that builds it.
 ///
 /// # Errors
 /// [`Error::OutOfDate`] if one of its sources is newer, because a test would then judge outdated
 /// code.
-fn shipped(name: &str) -> Result<PathBuf> {
-    let folder = profile_folder()?;
+fn shipped(folder: &Path, name: &str, hint: &'static str) -> Result<PathBuf> {
     // Only the tests' own build has the changes of cargo-mutants.
     if folder.ends_with("mutants") {
         return Ok(folder.join(name));
@@ -56,7 +63,7 @@ fn shipped(name: &str) -> Result<PathBuf> {
     let rule = std::fs::read_to_string(&rule).doing(|| format!("read `{}`", rule.display()))?;
     let is_newer = |source: &PathBuf| source.metadata().and_then(|file| file.modified()).is_ok_and(|it| it > built);
     match sources(&rule).into_iter().find(is_newer) {
-        Some(source) => Err(Error::OutOfDate { path, source_file: source, hint: SHIPPED }),
+        Some(source) => Err(Error::OutOfDate { path, source_file: source, hint }),
         None => Ok(path),
     }
 }

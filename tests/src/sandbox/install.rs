@@ -68,6 +68,16 @@ impl Sandbox {
         if self.bus.lock().is_ok_and(|slot| slot.is_some()) { self.reload_bus() } else { Ok(()) }
     }
 
+    /// Like [`Self::install_helper`], but with the helper of the release build. A test needs it
+    /// whose limits hold for the helper that users run, and not for a debug build.
+    ///
+    /// # Errors
+    /// When a program is not built or a file cannot be written.
+    pub fn install_released_helper(&self) -> Result<()> {
+        self.install_helper()?;
+        self.install(Program::ReleasedHelper, HELPER)
+    }
+
     /// Copies a program of the workspace to a path inside.
     ///
     /// # Errors
