@@ -238,15 +238,12 @@ impl Reader {
     /// Gives a call a place, holds it until its caller is identified, or refuses it.
     fn admit(&self, sender: Option<&str>, fixed: &Fixed, content: impl FnOnce() -> Content) {
         let Some(sender) = sender else { return self.drop_it(None, "the call has no sender") };
-        let admission = self.inbox.admission(sender, Instant::now());
-        if let Admission::Refused(person) = admission {
-            return self.inbox.refuse(sender, Some(person), fixed.awaited());
-        }
-        let Ok(name) = OwnedUniqueName::try_from(sender) else { return self.drop_it(None, "its sender is no name") };
-        let arrival = Arrival { to: ReplyTo { caller: name, serial: fixed.awaited() }, content: content() };
-        match admission {
-            Admission::Place(identity, slot) => self.inbox.push(identity, arrival, slot),
-            _ => self.inbox.hold(arrival),
+        let Ok(caller) = OwnedUniqueName::try_from(sender) else { return self.drop_it(None, "its sender is no name") };
+        let to = ReplyTo { caller, serial: fixed.awaited() };
+        match self.inbox.admission(sender, Instant::now()) {
+            Admission::Refused(person) => self.inbox.refusals.add(Some(person), to),
+            Admission::Place(identity, slot) => self.inbox.push(identity, Arrival { to, content: content() }, slot),
+            Admission::Unknown => self.inbox.hold(Arrival { to, content: content() }),
         }
     }
 

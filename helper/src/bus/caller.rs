@@ -4,17 +4,18 @@
 //! caller has left.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use airpods_dbus::{Error, ErrorKind};
-use futures_lite::{Stream, StreamExt};
+use futures_lite::StreamExt;
 use zbus::Connection;
 use zbus::fdo::{self, DBusProxy};
 use zbus::names::{BusName, OwnedUniqueName};
 use zbus::proxy::CacheProperties;
 use zruntime::SharedRuntime;
 
+use super::locked;
 use super::person::Person;
 
 /// The helper starts to watch the caller only after this delay: a prompt that ends sooner (no
@@ -60,11 +61,11 @@ struct Remembered {
 
 impl Callers {
     pub(super) fn identity(&self, name: &str) -> Option<Identity> {
-        self.remembered().identities.get(name).copied()
+        locked(&self.0).identities.get(name).copied()
     }
 
     pub(super) fn remember(&self, name: &OwnedUniqueName, identity: Identity) {
-        let mut remembered = self.remembered();
+        let mut remembered = locked(&self.0);
         if remembered.identities.insert(name.clone(), identity).is_some() {
             return;
         }
@@ -74,10 +75,6 @@ impl Callers {
         {
             remembered.identities.remove(&oldest);
         }
-    }
-
-    fn remembered(&self) -> MutexGuard<'_, Remembered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -102,7 +99,7 @@ impl<C> Unidentified<C> {
     /// Queues a call of this size. If it is the caller's first one, returns the name, and the bus
     /// has to be asked about it. If there is no room, the error is the call.
     pub(super) fn enter(&self, name: &OwnedUniqueName, call: C, bytes: usize) -> Result<Option<OwnedUniqueName>, C> {
-        let mut queue = self.queue();
+        let mut queue = locked(&self.0);
         let of_name = queue.calls.get(name).map_or(0, Vec::len);
         let has_place = match of_name {
             0 => queue.calls.len() < MOST_NAMES && queue.bytes + bytes <= MOST_BYTES_OF_FIRST,
@@ -119,7 +116,7 @@ impl<C> Unidentified<C> {
 
     /// Removes and returns the calls of a caller after the bus has answered.
     pub(super) fn leave(&self, name: &OwnedUniqueName) -> Vec<C> {
-        let mut queue = self.queue();
+        let mut queue = locked(&self.0);
         let calls = queue.calls.remove(name).unwrap_or_default();
         queue.count -= calls.len();
         queue.bytes -= calls.iter().map(|(_, bytes)| bytes).sum::<usize>();
@@ -131,12 +128,7 @@ impl<C> Unidentified<C> {
 
     /// The number of calls that wait.
     pub(super) fn count(&self) -> usize {
-        self.queue().count
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue<C>> {
-        // No holder of the lock panics half-way, so the data behind a poisoned lock is valid.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0).count
     }
 }
 
@@ -202,18 +194,6 @@ pub(super) async fn wait_until_left(runtime: &SharedRuntime, connection: &Connec
     caller_left()
 }
 
-/// The unique names that leave the bus from now on.
-///
-/// # Errors
-/// The bus's error.
-pub(super) async fn leaving(connection: &Connection) -> zbus::Result<impl Stream<Item = OwnedUniqueName> + use<>> {
-    let lost = bus(connection).await?.receive_name_owner_changed_with_args(&[(2, "")]).await?;
-    Ok(lost.filter_map(|signal| match signal.args().ok()?.name {
-        BusName::Unique(name) => Some(name.to_owned().into()),
-        BusName::WellKnown(_) => None,
-    }))
-}
-
 async fn bus(connection: &Connection) -> zbus::Result<DBusProxy<'static>> {
     DBusProxy::builder(connection).cache_properties(CacheProperties::No).build().await
 }
@@ -247,7 +227,7 @@ mod tests {
             callers.remember(&name(number), identity(1000));
         }
         assert_eq!((callers.identity(&name(0)), callers.identity(&name(1))), (None, Some(identity(1000))));
-        assert_eq!(callers.remembered().identities.len(), REMEMBERED);
+        assert_eq!(locked(&callers.0).identities.len(), REMEMBERED);
     }
 
     #[test]
@@ -267,7 +247,7 @@ mod tests {
             for number in 0..256 {
                 refused += (0..128).filter(|_| unidentified.enter(&name(number), (), size).is_err()).count();
             }
-            assert!(refused > 0 && unidentified.queue().bytes <= MOST_BYTES_OF_FIRST);
+            assert!(refused > 0 && locked(&unidentified.0).bytes <= MOST_BYTES_OF_FIRST);
             assert!(unidentified.enter(&name(9999), (), size).is_ok(), "{size}");
         }
     }

@@ -5,12 +5,10 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use airpods_dbus::{Error, ErrorKind};
-use futures_lite::StreamExt;
 use zbus::names::OwnedUniqueName;
 use zbus::{Connection, Message, Variant, fdo};
 
@@ -73,16 +71,6 @@ impl Service {
             self.runtime.sleep(TURN).await;
             // As in `dispatch`: the daemon notices a lost connection itself.
             drop(connection.send_all(&self.inbox.refusals.turn()).await);
-        }
-    }
-
-    /// Drops the queued refusals of callers that leave, for as long as the helper is on the bus.
-    pub(super) async fn forget_who_leaves(self: Arc<Self>, connection: Connection) {
-        // As in `dispatch`: the daemon notices a lost connection itself.
-        let Ok(leaving) = caller::leaving(&connection).await else { return };
-        let mut leaving = pin!(leaving);
-        while let Some(caller) = leaving.next().await {
-            self.inbox.refusals.forget(&caller);
         }
     }
 

@@ -8,8 +8,7 @@
 //! come back at once.
 
 use std::collections::{HashMap, VecDeque};
-use std::num::NonZeroU32;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use zbus::names::OwnedUniqueName;
@@ -17,6 +16,7 @@ use zruntime::Event;
 
 use super::call::ReplyTo;
 use super::caller::{Callers, Identity, Unidentified};
+use super::locked;
 use super::person::{People, Person};
 use super::quota::{Quota, Slot};
 use super::refusals::Refusals;
@@ -147,7 +147,7 @@ impl Inbox {
                 locked(&self.waiting).to_identify.push(name);
                 self.more.notify(1);
             }
-            Err(arrival) => self.refuse(arrival.to.caller.as_str(), None, arrival.to.serial),
+            Err(arrival) => self.refusals.add(None, arrival.to),
         }
     }
 
@@ -160,7 +160,7 @@ impl Inbox {
         for arrival in self.unidentified.leave(name) {
             match self.place(name, identity, Instant::now()) {
                 Some(slot) => self.push(identity, arrival, slot),
-                None => self.refuse(name.as_str(), Some(identity.person), arrival.to.serial),
+                None => self.refusals.add(Some(identity.person), arrival.to),
             }
         }
     }
@@ -168,13 +168,6 @@ impl Inbox {
     /// Removes and returns the queued calls of a caller that the bus does not identify.
     pub(super) fn give_up(&self, name: &OwnedUniqueName) -> Vec<Arrival> {
         self.unidentified.leave(name)
-    }
-
-    /// Refuses a call that has no place, if it expects a reply.
-    pub(super) fn refuse(&self, caller: &str, person: Option<Person>, serial: Option<NonZeroU32>) {
-        if let Some(serial) = serial {
-            self.refusals.add(caller, person, serial);
-        }
     }
 
     /// Queues an ignored message for the log. Those beyond [`MAX_IGNORED`] are not logged.
@@ -207,14 +200,11 @@ impl Inbox {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No holder of the lock panics half-way, so the data behind a poisoned lock is valid.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::num::NonZeroU32;
+
     use zruntime::block_on;
 
     use super::super::quota::PER_PERSON;

@@ -5,9 +5,10 @@
 //! refused calls could hide the line of another user's change.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use super::locked;
 use super::person::Person;
 
 /// The number of such lines that a person gets in each [`PERIOD`].
@@ -45,7 +46,7 @@ impl LogLimit {
         if person == Some(Person::ROOT) {
             return Entry::Write;
         }
-        let mut windows = self.windows();
+        let mut windows = locked(&self.0);
         let window = windows.entry(person).or_insert(Window { begun: now, written: 0, withheld: 0 });
         if window.written == LINES {
             window.withheld += 1;
@@ -66,12 +67,8 @@ impl LogLimit {
     }
 
     fn take(&self, is_taken: impl Fn(&Window) -> bool) -> Vec<(Option<Person>, u64)> {
-        let taken = self.windows().extract_if(|_, window| is_taken(window)).collect::<Vec<_>>();
+        let taken = locked(&self.0).extract_if(|_, window| is_taken(window)).collect::<Vec<_>>();
         taken.into_iter().map(|(person, window)| (person, window.withheld)).filter(|(_, count)| *count > 0).collect()
-    }
-
-    fn windows(&self) -> MutexGuard<'_, HashMap<Option<Person>, Window>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,6 +117,6 @@ mod tests {
         }
         limit.enter(None, now + PERIOD / 2);
         assert_eq!(limit.take_over(now + PERIOD), [], "none of them had lines withheld");
-        assert_eq!(limit.windows().len(), 1);
+        assert_eq!(locked(&limit.0).len(), 1);
     }
 }

@@ -24,7 +24,7 @@ mod service;
 mod snapshot;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use airpods_dbus::names;
 use zbus::connection::Builder;
@@ -72,7 +72,6 @@ pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, 
     let socket = bounded_socket::connect(bus, &service.runtime, &service.inbox).await?;
     let connection = Builder::socket(socket).build().await.map_err(BusError::Unreachable)?;
     service.runtime.spawn("answer calls", Arc::clone(service).dispatch(connection.clone())).detach();
-    service.runtime.spawn("forget who leaves", Arc::clone(service).forget_who_leaves(connection.clone())).detach();
     service.runtime.spawn("refuse calls", Arc::clone(service).refuse_in_turn(connection.clone())).detach();
     Ok(connection)
 }
@@ -94,4 +93,10 @@ pub async fn take_name(
         }
         Err(error) => Err(BusError::NameRefused(error)),
     }
+}
+
+/// Locks a mutex. No holder of one here leaves its data half changed if it panics, so the data
+/// behind a poisoned lock is valid.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

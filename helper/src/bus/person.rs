@@ -10,8 +10,9 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use super::locked;
 use crate::privilege::Ids;
 
 /// Upper bound on the bytes that are read of a file.
@@ -71,7 +72,7 @@ impl People {
         if Person(uid) == Person::ROOT {
             return Person::ROOT;
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = locked(&self.known);
         let stamps = Some([stamp(&self.subuid), stamp(&self.passwd)]);
         if known.stamps != stamps {
             *known = Known { stamps, ranges: ranges(&beginning(&self.subuid), &beginning(&self.passwd)) };

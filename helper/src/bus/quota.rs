@@ -4,11 +4,12 @@
 //! that wait for polkit or for a password cannot take all places.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use airpods_dbus::{Error, ErrorKind};
 use zruntime::Event;
 
+use super::locked;
 use super::person::Person;
 
 /// Upper bound on the calls in flight of one person, over all their connections.
@@ -80,8 +81,7 @@ impl Quota {
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
-        // No holder of the lock panics half-way, so counts behind a poisoned lock are right.
-        self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.0.counts)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The state that all calls share, and the decision when the helper may leave.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use airpods_dbus::names;
@@ -12,6 +12,7 @@ use zruntime::{Event, SharedRuntime, unblock};
 
 use super::dispatch::or_unknown;
 use super::inbox::Inbox;
+use super::locked;
 use super::log_limit::{Entry, LogLimit};
 use super::person::Person;
 use super::quota::Quota;
@@ -76,7 +77,7 @@ impl Service {
     pub fn reconciler(&self) -> MutexGuard<'_, Reconciler> {
         // The reconciler should not panic. If it does, the kernel's state is read back at the next
         // look anyway.
-        self.reconciler.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.reconciler)
     }
 
     /// Writes a line about something without effect, within the person's log limit.
@@ -136,7 +137,7 @@ impl Service {
     /// Restarts the idle timer, because a call of any kind is over. Also notifies those who wait
     /// for calls to end.
     pub(super) fn restart_idle_timer(&self) {
-        *self.last_call.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *locked(&self.last_call) = Instant::now();
         self.call_over.notify(usize::MAX);
     }
 
@@ -156,7 +157,7 @@ impl Service {
     pub async fn unused_for(&self, idle_timeout: Duration) {
         loop {
             let call_over = self.call_over.listen();
-            let last = *self.last_call.lock().unwrap_or_else(PoisonError::into_inner);
+            let last = *locked(&self.last_call);
             let is_unused = self.in_flight() == 0 && self.reconciler().is_idle();
             if !is_unused {
                 call_over.await;
