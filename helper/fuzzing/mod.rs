@@ -16,7 +16,7 @@ use zbus::wire::{BE, LE};
 pub use crate::bus::fuzzing::message_header;
 pub use crate::kernel::netlink::fuzzing::{batch, datagram, link, route, table};
 use crate::log::Line;
-use crate::privilege::{Ids, Rights, steps, verify};
+use crate::privilege::{Ids, Rights};
 use crate::state;
 
 /// An accepted name equals its text, and is plain in a prompt, a log line and a rule. A refusal is
@@ -104,16 +104,16 @@ pub fn log_line(bytes: &[u8]) {
     }
 }
 
-/// For any rights: only root and the helper's own user get steps, and only exactly the helper's
-/// rights pass [`verify`].
+/// For any rights: only root and the helper's own user may go on, and only exactly the helper's
+/// rights pass [`Rights::verify`].
 pub fn rights(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Some(rights) = Rights::parse(text) else { return };
     let helper = Ids { uid: 990, gid: 990 };
-    if steps(&rights, helper).is_ok() {
+    if rights.must_give_up_root(helper).is_ok() {
         assert!([0, helper.uid].contains(&rights.uids[1]) && rights.threads == 1);
     }
-    if verify(&rights, helper).is_ok() {
+    if rights.verify(helper).is_ok() {
         assert_eq!((rights.uids, rights.gids), ([990; 4], [990; 4]));
         assert_eq!((rights.permitted, rights.effective, rights.bounding, rights.ambient), (4096, 4096, 4096, 0));
         assert!(rights.no_new_privs && rights.inheritable & !4096 == 0);

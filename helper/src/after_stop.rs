@@ -7,8 +7,7 @@
 //! environment (`$SERVICE_RESULT`, `$EXIT_STATUS`; systemd.exec(5)).
 
 use std::env;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use zbus::connection::Builder;
 use zbus::proxy::CacheProperties;
@@ -63,7 +62,7 @@ pub fn decide(job: Option<&str>, result: Option<&str>, exit_status: Option<&str>
 ///
 /// # Errors
 /// [`KernelError`] if the table could not be removed.
-pub fn run(
+pub async fn run(
     runtime: &SharedRuntime,
     kernel: &mut dyn Kernel,
     state_dirs: &StateDirs,
@@ -72,12 +71,10 @@ pub fn run(
     let (result, exit_status) = (env::var("SERVICE_RESULT").ok(), env::var("EXIT_STATUS").ok());
     if matches!(decide(None, result.as_deref(), exit_status.as_deref()), TableDecision::Keep(_)) {
         // The delay precedes the question for the job, so a stop during the delay counts.
-        thread::sleep(RESTART_DELAY);
+        runtime.sleep(RESTART_DELAY).await;
     }
-    let job = zruntime::block_on(async {
-        let deadline = Instant::now() + ANSWER_WITHIN;
-        runtime.timeout_at(deadline, job(runtime)).await.ok()?.ok()?
-    });
+    let job = runtime.timeout(ANSWER_WITHIN, job(runtime)).await;
+    let job = job.ok().and_then(Result::ok).flatten();
     match decide(job.as_deref(), result.as_deref(), exit_status.as_deref()) {
         TableDecision::Keep(cause) => log.write(Line::info("table-kept").with("cause", cause)),
         TableDecision::Remove(cause) => remove(kernel, state_dirs, log, cause)?,

@@ -9,9 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{ClampOptions, ClampState, ErrorKind, names};
-use airpods_helper::bus::BusError;
-use airpods_helper::daemon::{DaemonError, ExitReason};
+use airpods_helper::daemon::ExitReason;
 use airpods_helper::doubles::{Recording, Refusal};
+use airpods_helper::failure::Exit;
 use airpods_helper::kernel::{Event, Link, Routes};
 use airpods_helper::state::FILE;
 use private_bus::*;
@@ -341,7 +341,7 @@ fn a_lost_bus_ends_the_helper_with_an_error_and_leaves_the_rules() {
     let mut helper = Helper::start();
     helper.client().on_link("wg0").unwrap();
     helper.bus.stop();
-    assert!(matches!(helper.wait_for_end(), Err(DaemonError::BusLost)));
+    assert_eq!(helper.wait_for_end().unwrap_err().exit, Exit::BusLost);
     assert_eq!(helper.clamped(), ["wg0"]);
 }
 
@@ -350,6 +350,6 @@ fn a_second_helper_gets_no_name_and_leaves_the_rules_alone() {
     let helper = Helper::start();
     helper.client().on_link("wg0").unwrap();
     let times = helper.kernel.times_applied();
-    assert!(matches!(helper.run_another(), Err(DaemonError::Bus(BusError::NameTaken))));
+    assert_eq!(helper.run_another().unwrap_err().exit, Exit::NameTaken);
     assert_eq!((helper.clamped(), helper.kernel.times_applied()), (vec!["wg0".to_owned()], times));
 }

@@ -24,10 +24,11 @@ use zbus::names::OwnedUniqueName;
 use zbus::{Address, Message};
 use zruntime::{AsyncIo, Shared, SharedRuntime, net};
 
-use super::BusError;
 use super::call::ReplyTo;
 use super::header::{Fixed, Kind};
 use super::inbox::{Admission, Arrival, Content, IgnoredMessage, Inbox};
+use super::unreachable;
+use crate::failure::{Exit, Failure};
 
 /// Upper bound on the size of an incoming message, in bytes. Answers from polkit and the bus have
 /// less than 500.
@@ -50,9 +51,9 @@ const ROOT: u32 = 0;
 ///
 /// # Errors
 /// As [`open`].
-pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<Inbox>) -> Result<Bounded, BusError> {
-    let socket = open(bus, runtime).await?;
-    Ok(Bounded { stream: Stream(Arc::new(AsyncIo::new_nonblocking(runtime, socket)?)), inbox: Arc::clone(inbox) })
+pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<Inbox>) -> Result<Bounded, Failure> {
+    let socket = AsyncIo::new_nonblocking(runtime, open(bus, runtime).await?).map_err(unreachable)?;
+    Ok(Bounded { stream: Stream(Arc::new(socket)), inbox: Arc::clone(inbox) })
 }
 
 /// Opens the socket of a bus that root listens on. The bus reports who calls, so a bus of another
@@ -60,9 +61,19 @@ pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<
 /// `sudo -E`.
 ///
 /// # Errors
-/// [`BusError::Foreign`] or [`BusError::Unreachable`], also for an address that is not a local
-/// socket ([`io::ErrorKind::Unsupported`]).
-pub(crate) async fn open(bus: &Address, runtime: &SharedRuntime) -> Result<UnixStream, BusError> {
+/// [`Exit::ForeignBus`] or [`Exit::NoBus`], also for an address that is not a local socket.
+pub(crate) async fn open(bus: &Address, runtime: &SharedRuntime) -> Result<UnixStream, Failure> {
+    let (socket, listener) = connected(bus, runtime).await.map_err(unreachable)?;
+    if listener != ROOT {
+        return Err(Exit::ForeignBus.because(format!(
+            "the system bus cannot be trusted: user {listener} listens on `{bus}`, and only a bus of root is believed"
+        )));
+    }
+    Ok(socket)
+}
+
+/// A connected socket, and the user who listens on the other end.
+async fn connected(bus: &Address, runtime: &SharedRuntime) -> io::Result<(UnixStream, u32)> {
     let address = match bus.transport() {
         Transport::Unix(unix) => match unix.path() {
             UnixSocket::File(path) => Some(SocketAddr::from_pathname(path)?),
@@ -76,10 +87,8 @@ pub(crate) async fn open(bus: &Address, runtime: &SharedRuntime) -> Result<UnixS
     let socket = net::unix::UnixStream::connect_addr(runtime, &address).await?.into_std();
     // The credentials are those of the time of listen(2) (unix(7)): dbus-daemon listens before it
     // gives up root, and other buses get their socket from systemd.
-    match getsockopt(&socket, sockopt::PeerCredentials).map_err(io::Error::from)?.uid() {
-        ROOT => Ok(socket),
-        uid => Err(BusError::Foreign { uid, bus: bus.clone() }),
-    }
+    let listener = getsockopt(&socket, sockopt::PeerCredentials).map_err(io::Error::from)?.uid();
+    Ok((socket, listener))
 }
 
 /// A connected socket. It does not negotiate file descriptor passing, so the bus forwards no

@@ -23,7 +23,7 @@ mod refusals;
 mod service;
 mod snapshot;
 
-use std::io;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use airpods_dbus::names;
@@ -32,45 +32,18 @@ use zbus::fdo::{RequestNameFlags, RequestNameReply};
 use zbus::{Address, Connection};
 
 use crate::authority::Authority;
+use crate::failure::{Exit, Failure};
 
 pub use service::Service;
-
-/// Why the helper could not join the bus.
-#[derive(Debug, thiserror::Error)]
-pub enum BusError {
-    /// There is no system bus, or it does not let this user in.
-    #[error("cannot reach the system bus: {0}")]
-    Unreachable(#[source] zbus::Error),
-    /// The bus is another user's, and could pass anybody off as root. A retry would not help.
-    #[error("the system bus cannot be trusted: user {uid} listens on `{bus}`, and only a bus of root is believed")]
-    Foreign {
-        /// The user.
-        uid: u32,
-        /// The bus's address.
-        bus: Address,
-    },
-    /// The bus refused the name: its policy does not let this user own it.
-    #[error("the bus does not give this user the name `{name}`: {0}", name = names::BUS_NAME)]
-    NameRefused(#[source] zbus::Error),
-    /// Another helper is running.
-    #[error("the name `{name}` is taken: another helper is running", name = names::BUS_NAME)]
-    NameTaken,
-}
-
-impl From<io::Error> for BusError {
-    fn from(error: io::Error) -> Self {
-        Self::Unreachable(error.into())
-    }
-}
 
 /// Connects to the bus and starts answering calls. This precedes the request for the name: on
 /// activation the bus delivers the first call as soon as the name is taken.
 ///
 /// # Errors
-/// [`BusError::Unreachable`] or [`BusError::Foreign`].
-pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, BusError> {
+/// [`Exit::NoBus`] or [`Exit::ForeignBus`].
+pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, Failure> {
     let socket = bounded_socket::connect(bus, &service.runtime, &service.inbox).await?;
-    let connection = Builder::socket(socket).build().await.map_err(BusError::Unreachable)?;
+    let connection = Builder::socket(socket).build().await.map_err(unreachable)?;
     service.runtime.spawn("answer calls", Arc::clone(service).dispatch(connection.clone())).detach();
     service.runtime.spawn("refuse calls", Arc::clone(service).refuse_in_turn(connection.clone())).detach();
     Ok(connection)
@@ -79,19 +52,22 @@ pub async fn reach(bus: &Address, service: &Arc<Service>) -> Result<Connection, 
 /// Requests the name. From then on `authority` authorises callers.
 ///
 /// # Errors
-/// [`BusError::NameTaken`] or [`BusError::NameRefused`].
+/// [`Exit::NameTaken`], or [`Exit::NoBus`] if the bus's policy does not let this user own it.
 pub async fn take_name(
     connection: &Connection,
     service: &Arc<Service>,
     authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
-) -> Result<(), BusError> {
+) -> Result<(), Failure> {
     service.set_authority(authority(connection));
     match connection.request_name_with_flags(names::BUS_NAME, RequestNameFlags::DO_NOT_QUEUE).await {
         Ok(RequestNameReply::PrimaryOwner | RequestNameReply::AlreadyOwner) => Ok(()),
         Ok(RequestNameReply::Exists | RequestNameReply::InQueue) | Err(zbus::Error::NameTaken) => {
-            Err(BusError::NameTaken)
+            Err(Exit::NameTaken.because(format!("the name `{}` is taken: another helper is running", names::BUS_NAME)))
         }
-        Err(error) => Err(BusError::NameRefused(error)),
+        Err(error) => {
+            let cause = format!("the bus does not give this user the name `{}`: {error}", names::BUS_NAME);
+            Err(Exit::NoBus.because(cause))
+        }
     }
 }
 
@@ -99,4 +75,9 @@ pub async fn take_name(
 /// behind a poisoned lock is valid.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// There is no system bus, or it does not let this user in.
+pub fn unreachable(error: impl Display) -> Failure {
+    Exit::NoBus.because(format!("cannot reach the system bus: {error}"))
 }

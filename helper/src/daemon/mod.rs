@@ -3,8 +3,8 @@
 pub mod systemd;
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::future::pending;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ use airpods_dbus::names;
 
 use crate::authority::Authority;
 use crate::backoff::{self, Backoff};
-use crate::bus::{self, BusError, Service};
+use crate::bus::{self, Service};
+use crate::failure::{Exit, Failure};
 use crate::kernel::{self, Events, Kernel, KernelError};
 use crate::log::{Line, Log};
 use crate::reconcile::{Reconciler, VERSION};
@@ -62,23 +63,6 @@ pub enum ExitReason {
     Unused,
 }
 
-/// Reason for a failure.
-#[derive(Debug, thiserror::Error)]
-pub enum DaemonError {
-    /// It could not join the bus.
-    #[error(transparent)]
-    Bus(#[from] BusError),
-    /// The bus closed the connection.
-    #[error("the connection to the bus is lost")]
-    BusLost,
-    /// Kernel events cannot be read.
-    #[error("cannot watch the kernel: {0}")]
-    Events(#[source] KernelError),
-    /// The runtime cannot wait on the socket for kernel events.
-    #[error("cannot wait for the kernel: {0}")]
-    Wait(#[source] io::Error),
-}
-
 impl Daemon {
     /// Runs until it is asked to stop, is unused for too long, or fails.
     ///
@@ -86,13 +70,13 @@ impl Daemon {
     /// completes when the daemon has to stop.
     ///
     /// # Errors
-    /// [`DaemonError`].
+    /// [`Failure`].
     pub async fn run(
         self,
         bus: &Address,
         authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
         stop: impl Future<Output = ()>,
-    ) -> Result<ExitReason, DaemonError> {
+    ) -> Result<ExitReason, Failure> {
         let Self { runtime, kernel, state_dirs, log, idle_timeout, service_manager } = self;
         let mut reconciler = Reconciler::new(kernel, state_dirs, log.clone());
         let kernel_events = KernelEvents::of(&mut reconciler, &runtime, &log)?;
@@ -131,7 +115,7 @@ impl Running {
         authority: impl FnOnce(&Connection) -> Box<dyn Authority>,
         idle_timeout: Duration,
         stop: impl Future<Output = ()>,
-    ) -> Result<ExitReason, DaemonError> {
+    ) -> Result<ExitReason, Failure> {
         let mut stop = pin!(stop);
         let stopped = async {
             stop.as_mut().await;
@@ -161,7 +145,7 @@ impl Running {
         };
         let lost = async {
             connection.closed().await;
-            Err(DaemonError::BusLost)
+            Err(Exit::BusLost.because("the connection to the bus is lost"))
         };
         let announced = async {
             loop {
@@ -174,7 +158,7 @@ impl Running {
     }
 
     /// Connects to the bus. Under a service manager it waits for a bus that is not up yet.
-    async fn join(&self, bus: &Address) -> Result<Connection, BusError> {
+    async fn join(&self, bus: &Address) -> Result<Connection, Failure> {
         let begun = Instant::now();
         let deadline = if self.service_manager.is_there() { begun + BUS_TIMEOUT } else { begun };
         let mut has_waited = false;
@@ -183,10 +167,10 @@ impl Running {
             // socket and answer nothing.
             let reached = or(bus::reach(bus, &self.service), async {
                 self.runtime.sleep_until(begun + BUS_TIMEOUT).await;
-                Err(io::Error::from(io::ErrorKind::TimedOut).into())
+                Err(bus::unreachable("it does not answer"))
             });
             match reached.await {
-                Err(error @ BusError::Foreign { .. }) => return Err(error),
+                Err(failure) if failure.exit == Exit::ForeignBus => return Err(failure),
                 Err(error) if Instant::now() + BUS_RETRY_INTERVAL < deadline => {
                     if !has_waited {
                         self.log.write(Line::info("waiting-for-bus").with("cause", error));
@@ -209,7 +193,7 @@ impl Running {
     /// This loop also feeds the watchdog, after each look at the kernel. A netlink call that does
     /// not return or a runtime that does not run stops that. A call that waits for a password does
     /// not.
-    async fn follow(&self, mut kernel_events: KernelEvents) -> Result<Infallible, DaemonError> {
+    async fn follow(&self, mut kernel_events: KernelEvents) -> Result<Infallible, Failure> {
         if !self.service_manager.is_there() {
             self.connection.wait().await;
         }
@@ -282,24 +266,24 @@ struct KernelEvents {
 impl KernelEvents {
     /// Subscribes to kernel events. Without `nf_tables` the helper runs without events: every call
     /// reports what is missing.
-    fn of(reconciler: &mut Reconciler, runtime: &SharedRuntime, log: &Log) -> Result<Self, DaemonError> {
+    fn of(reconciler: &mut Reconciler, runtime: &SharedRuntime, log: &Log) -> Result<Self, Failure> {
         let subscription = match reconciler.events() {
             Ok(subscription) => {
                 let descriptor = subscription.as_fd().try_clone_to_owned();
                 let descriptor = descriptor.and_then(|descriptor| AsyncIo::new(runtime, descriptor));
-                Some((subscription, descriptor.map_err(DaemonError::Wait)?))
+                Some((subscription, descriptor.map_err(cannot_wait)?))
             }
             Err(cause @ KernelError::Unsupported { .. }) => {
                 log.write(Line::error("kernel-unsupported").with("cause", cause));
                 None
             }
-            Err(cause) => return Err(DaemonError::Events(cause)),
+            Err(cause) => return Err(cause.into()),
         };
         Ok(Self { subscription, runtime: runtime.clone() })
     }
 
     /// Waits for events. Returns an empty list after `wait`.
-    async fn next(&mut self, wait: Option<Duration>) -> Result<Vec<kernel::Event>, DaemonError> {
+    async fn next(&mut self, wait: Option<Duration>) -> Result<Vec<kernel::Event>, Failure> {
         let until = wait.and_then(|wait| Instant::now().checked_add(wait));
         loop {
             let readable = async {
@@ -315,14 +299,18 @@ impl KernelEvents {
                 }
                 Ok(true)
             };
-            let is_due = or(readable, due).await.map_err(DaemonError::Wait)?;
+            let is_due = or(readable, due).await.map_err(cannot_wait)?;
             let drained = self.subscription.as_mut().map(|(subscription, _)| subscription.drain());
-            let events = drained.transpose().map_err(DaemonError::Events)?.unwrap_or_default();
+            let events = drained.transpose()?.unwrap_or_default();
             if is_due || !events.is_empty() {
                 return Ok(events);
             }
         }
     }
+}
+
+fn cannot_wait(error: impl Display) -> Failure {
+    Exit::Kernel.because(format!("cannot wait for the kernel: {error}"))
 }
 
 /// Leaves the bus without losing a call. The service manager knows that the helper is stopping, and

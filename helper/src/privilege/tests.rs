@@ -1,4 +1,4 @@
-//! The steps for given rights, tested on values.
+//! The judgement of given rights, tested on values.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -36,37 +36,38 @@ fn confined() -> Rights {
     }
 }
 
-#[test]
-fn root_goes_down_from_the_bounding_set_to_no_new_privs() {
-    let steps = steps(&root(), HELPER).unwrap();
-    let place = |doing: &str| steps.iter().position(|step| step.doing.contains(doing)).unwrap();
-    assert_eq!(place("bounding"), 0, "needs CAP_SETPCAP, which goes later");
-    assert!(place("keep") < place("helper's user"));
-    assert!(place("supplementary") < place("helper's group"));
-    assert!(place("helper's group") < place("helper's user"));
-    assert!(place("effective") < place("permitted"), "nothing is effective that is not permitted");
-    assert_eq!(place("no_new_privs"), steps.len() - 1);
+fn exit(refused: Result<impl std::fmt::Debug, Failure>) -> Exit {
+    refused.unwrap_err().exit
 }
 
 #[test]
-fn from_the_service_managers_capabilities_only_the_ambient_set_is_dropped() {
+fn rights_decide_the_exit_code() {
+    assert_eq!(confined().must_give_up_root(HELPER), Ok(false));
+    assert_eq!(root().must_give_up_root(HELPER), Ok(true));
+    assert_eq!(exit(root().verify(HELPER)).code_and_hint().0, 10);
+    assert_eq!(exit(Rights { effective: 0, ..confined() }.verify(HELPER)).code_and_hint().0, 11);
+    assert_eq!(exit(Ids::of("nobody knows")).code_and_hint().0, 12);
+}
+
+#[test]
+fn what_the_service_manager_hands_over_is_too_much_until_the_ambient_set_is_cleared() {
     let handed = Rights { inheritable: NET_ADMIN, ambient: NET_ADMIN, ..confined() };
-    assert!(verify(&handed, HELPER).is_err());
-    let steps = steps(&handed, HELPER).unwrap().iter().map(|step| step.doing);
-    assert_eq!(steps.collect::<Vec<_>>(), ["clear the ambient set", "clear the inheritable set", "set no_new_privs"]);
+    assert_eq!(handed.must_give_up_root(HELPER), Ok(false));
+    assert_eq!(exit(handed.verify(HELPER)), Exit::TooManyRights);
+    assert_eq!(Rights { ambient: 0, ..handed }.verify(HELPER), Ok(()));
 }
 
 #[test]
 fn an_inheritable_set_that_a_filter_kept_from_being_cleared_is_no_right_too_many() {
-    assert!(verify(&Rights { inheritable: NET_ADMIN, ..confined() }, HELPER).is_ok());
+    assert!(Rights { inheritable: NET_ADMIN, ..confined() }.verify(HELPER).is_ok());
     let could_pass_it_on = Rights { inheritable: NET_ADMIN, no_new_privs: false, ..confined() };
-    assert!(verify(&could_pass_it_on, HELPER).is_err());
+    assert!(could_pass_it_on.verify(HELPER).is_err());
 }
 
 #[test]
 fn the_helpers_own_rights_pass() {
-    assert!(verify(&confined(), HELPER).is_ok());
-    assert!(verify(&Rights { groups: vec![980], ..confined() }, HELPER).is_ok());
+    assert!(confined().verify(HELPER).is_ok());
+    assert!(Rights { groups: vec![980], ..confined() }.verify(HELPER).is_ok());
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn every_right_too_many_is_refused() {
         Rights { no_new_privs: false, ..confined() },
     ];
     for rights in too_many {
-        assert!(matches!(verify(&rights, HELPER), Err(PrivilegeError::TooMany(_))), "{rights:?}");
+        assert_eq!(exit(rights.verify(HELPER)), Exit::TooManyRights, "{rights:?}");
     }
 }
 
@@ -97,20 +98,17 @@ fn every_right_too_few_is_refused() {
         Rights { effective: 0, ..confined() },
         Rights { bounding: 0, ..confined() },
     ] {
-        assert!(matches!(verify(&rights, HELPER), Err(PrivilegeError::TooFew(_))), "{rights:?}");
+        assert_eq!(exit(rights.verify(HELPER)), Exit::TooFewRights, "{rights:?}");
     }
     let poor_root = Rights { permitted: ALL & !NET_ADMIN, ..root() };
-    assert!(matches!(steps(&poor_root, HELPER), Err(PrivilegeError::TooFew(_))));
+    assert_eq!(exit(poor_root.must_give_up_root(HELPER)), Exit::TooFewRights);
 }
 
 #[test]
 fn only_root_or_the_helpers_user_may_run_it_and_with_one_thread() {
-    assert!(matches!(steps(&Rights { uids: [1000; 4], ..confined() }, HELPER), Err(PrivilegeError::WrongUser(1000))));
-    assert!(matches!(
-        steps(&Rights { uids: [0, 990, 990, 990], ..confined() }, HELPER),
-        Err(PrivilegeError::TooMany(_))
-    ));
-    assert!(matches!(steps(&Rights { threads: 2, ..root() }, HELPER), Err(PrivilegeError::Threads(2))));
+    let other = Rights { uids: [1000; 4], ..confined() };
+    assert_eq!(exit(other.must_give_up_root(HELPER)), Exit::WrongUser);
+    assert_eq!(exit(Rights { threads: 2, ..root() }.must_give_up_root(HELPER)), Exit::TooManyRights);
 }
 
 #[test]
@@ -138,6 +136,6 @@ fn the_users_numbers_are_those_of_its_own_line() {
     for nobody in ["airpods", "bad", "", "x"] {
         assert_eq!(Ids::in_passwd(passwd, nobody), None, "{nobody}");
     }
-    assert!(matches!(Ids::of("root"), Err(PrivilegeError::UserIsRoot(_))));
-    assert!(matches!(Ids::of("nobody knows"), Err(PrivilegeError::NoUser(_))));
+    assert!(Ids::of("root").unwrap_err().cause.contains("number 0"));
+    assert!(Ids::of("nobody knows").unwrap_err().cause.contains("there is no user"));
 }

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use airpods_dbus::{Error, ErrorKind, HelperProxy, LinkKind, LinkName};
 use airpods_helper::authority::{Authority, Polkit};
-use airpods_helper::daemon::{Daemon, DaemonError, ExitReason};
+use airpods_helper::daemon::{Daemon, ExitReason};
 use airpods_helper::doubles::{LinesKept, Recording, Simulated};
+use airpods_helper::failure::Failure;
 use airpods_helper::kernel::{Kernel, Link, Routes};
 use airpods_helper::log::{Line, Log};
 use airpods_helper::state::StateDirs;
@@ -51,7 +52,7 @@ pub struct Helper {
     pub state_dirs: StateDirs,
     pub manager: Manager,
     stop: Arc<Event>,
-    thread: Option<JoinHandle<Result<ExitReason, DaemonError>>>,
+    thread: Option<JoinHandle<Result<ExitReason, Failure>>>,
     _folder: TempDir,
 }
 
@@ -186,7 +187,7 @@ impl Helper {
     }
 
     /// Waits until the helper ends by itself.
-    pub fn wait_for_end(&mut self) -> Result<ExitReason, DaemonError> {
+    pub fn wait_for_end(&mut self) -> Result<ExitReason, Failure> {
         let deadline = Instant::now() + TIMEOUT;
         while self.is_running() {
             assert!(Instant::now() < deadline, "it does not end\n{}", self.log_text());
@@ -196,13 +197,13 @@ impl Helper {
     }
 
     /// Stops the helper as SIGTERM would.
-    pub fn stop(&mut self) -> Result<ExitReason, DaemonError> {
+    pub fn stop(&mut self) -> Result<ExitReason, Failure> {
         self.stop.notify(1);
         self.wait_for_end()
     }
 
     /// Runs a second helper beside this one, until it ends.
-    pub fn run_another(&self) -> Result<ExitReason, DaemonError> {
+    pub fn run_another(&self) -> Result<ExitReason, Failure> {
         let daemon = Parts { manager: Manager { is_there: false, ..Manager::default() }, ..self.parts() };
         let (_stop, thread) = run(&self.bus, Box::new(self.kernel.clone()), Some(self.authority.clone()), daemon);
         thread.join().unwrap()
@@ -248,7 +249,7 @@ fn run(
     kernel: Box<dyn Kernel>,
     recording: Option<Recording>,
     parts: Parts,
-) -> (Arc<Event>, JoinHandle<Result<ExitReason, DaemonError>>) {
+) -> (Arc<Event>, JoinHandle<Result<ExitReason, Failure>>) {
     let stop = Arc::new(Event::new());
     let (address, asked) = (bus.address(), Arc::clone(&stop));
     let Parts { log, state_dirs, idle_timeout, manager } = parts;
