@@ -1,12 +1,10 @@
 //! An authority for tests: it gives scripted answers and records the questions.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use zbus::OwnedVariant;
-use zbus::wire::{LE, serialized::Context, to_bytes};
 use zruntime::{Event, SharedRuntime};
 
 use crate::authority::{Answer, Authority, NoAnswer, PromptMode, Question};
@@ -16,7 +14,7 @@ use crate::authority::{Answer, Authority, NoAnswer, PromptMode, Question};
 pub struct RecordedQuestion {
     /// The subject's kind.
     pub subject_kind: String,
-    /// The subject's details as text, sorted.
+    /// The subject's details as text.
     pub subject_details: Vec<(String, String)>,
     /// The action's identifier in polkit.
     pub action_id: &'static str,
@@ -166,14 +164,11 @@ impl Drop for Open<'_> {
 
 impl RecordedQuestion {
     fn of(question: &Question, mode: PromptMode) -> Self {
-        let details = to_bytes(Context::new(LE, 0), &question.subject)
-            .and_then(|bytes| bytes.deserialize::<(String, HashMap<String, OwnedVariant>)>().map(|(read, _)| read.1));
-        let mut subject_details: Vec<_> =
-            details.unwrap_or_default().into_iter().map(|(name, value)| (name, value.to_string())).collect();
-        subject_details.sort();
+        let (kind, details) = question.subject();
+        let subject_details = details.into_iter().map(|(name, value)| (name.to_owned(), value.to_string()));
         Self {
-            subject_kind: question.subject.kind().to_owned(),
-            subject_details,
+            subject_kind: kind.to_owned(),
+            subject_details: subject_details.collect(),
             action_id: question.action().id(),
             details: question.details(),
             flags: u32::from(mode == PromptMode::Allowed),

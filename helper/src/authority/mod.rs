@@ -1,15 +1,16 @@
 //! Authorisation of callers.
 //!
-//! An [`Authority`] only answers questions; [`authorise`] and [`authorise_at_prompt`] judge the
-//! answers. Only they can make a [`Permit`], and the reconciler demands one for every change. So no
-//! change happens without a judgement, and no judgement outlives its call.
+//! An [`Authority`] only answers questions; [`authorise`] judges the answer. Only it can make a
+//! [`Permit`], and the reconciler demands one for every change. So no change happens without a
+//! judgement, and no judgement outlives its call.
 
 mod polkit;
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
-use zbus::Message;
+use zbus::Variant;
 use zbus::names::OwnedUniqueName;
-use zbus_polkit::policykit1::Subject;
 
 use airpods_dbus::{ClampOptions, Error, ErrorKind, names};
 
@@ -85,9 +86,6 @@ pub struct Caller {
 /// The question to an authority.
 #[derive(Debug)]
 pub struct Question {
-    /// The subject for polkit: always the caller's unique bus name. A process id could belong to
-    /// another process by now.
-    pub subject: Subject,
     /// The caller.
     pub caller: Caller,
     /// The requested action.
@@ -110,17 +108,17 @@ pub enum PromptMode {
 impl Question {
     /// The question whether a caller may make a request. `kept_now` is [`Question::kept_now`], and
     /// `allows_interaction` the flag of the caller's message.
-    ///
-    /// # Errors
-    /// [`ErrorKind::AccessDenied`] if polkit's subject cannot be made from the caller's name.
-    pub fn about(caller: Caller, request: Request, kept_now: bool, allows_interaction: bool) -> Result<Self, Error> {
-        // zbus_polkit makes the subject from the header of a message, of which it uses only the
-        // sender.
-        let stand_in = Message::method_call("/", "Call").sender(caller.name.clone()).build(&());
-        let subject = stand_in.ok().and_then(|call| Subject::new_for_message_header(&call.header()).ok());
-        let no_subject = || ErrorKind::AccessDenied.because("the caller is none that polkit can judge");
+    #[must_use]
+    pub fn about(caller: Caller, request: Request, kept_now: bool, allows_interaction: bool) -> Self {
         let interaction = caller.uid != ROOT && allows_interaction;
-        Ok(Self { subject: subject.ok_or_else(no_subject)?, caller, request, kept_now, interaction })
+        Self { caller, request, kept_now, interaction }
+    }
+
+    /// The subject, in polkit's terms: always the caller's unique bus name. A process id could
+    /// belong to another process by now.
+    #[must_use]
+    pub fn subject(&self) -> (&'static str, HashMap<&'static str, Variant<'_>>) {
+        ("system-bus-name", HashMap::from([("name", Variant::from(self.caller.name.as_str()))]))
     }
 
     /// The requested action, in polkit's terms.
@@ -133,8 +131,12 @@ impl Question {
     #[must_use]
     pub fn details(&self) -> Vec<(&'static str, String)> {
         let yes_or_no = |is_so| if is_so { "yes" } else { "no" }.to_owned();
-        let mut details =
-            vec![("interface", interface(&self.request)), ("operation", self.action().operation().to_owned())];
+        let interface = match &self.request {
+            Request::ClampOn(target, _) | Request::ClampOff(target) => target.to_string(),
+            // Link names of callers have no spaces, so this cannot be mistaken for one.
+            Request::Reset => "every link".to_owned(),
+        };
+        let mut details = vec![("interface", interface), ("operation", self.action().operation().to_owned())];
         if let Request::ClampOn(_, options) = &self.request {
             details.push(("mtu", options.mtu.map_or_else(|| "route".to_owned(), |mtu| mtu.to_string())));
             details.push(("persist", yes_or_no(options.persist)));
@@ -142,14 +144,13 @@ impl Question {
         details.push(("kept-now", yes_or_no(self.kept_now)));
         details
     }
-}
 
-/// The detail `interface` of a request. Link names of callers have no spaces, so `every link`
-/// cannot be mistaken for one.
-fn interface(request: &Request) -> String {
-    match request {
-        Request::ClampOn(target, _) | Request::ClampOff(target) => target.to_string(),
-        Request::Reset => "every link".to_owned(),
+    /// Whether the judgement without a prompt calls for one with it. So callers who need no
+    /// password get their answer soon, even if polkit hangs.
+    #[must_use]
+    pub fn needs_prompt(&self, judged: &Result<Permit, Error>) -> bool {
+        let needs_password = ErrorKind::InteractiveAuthorizationRequired;
+        self.interaction && judged.as_ref().is_err_and(|error| error.kind() == needs_password)
     }
 }
 
@@ -184,14 +185,6 @@ pub enum NoAnswer {
     Failed(String),
 }
 
-impl NoAnswer {
-    /// Whether polkit is unavailable. Root is still served then, because polkit always allows root
-    /// everything.
-    fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Absent(_) | Self::Silent(_) | Self::Ended)
-    }
-}
-
 /// The authority that judges callers.
 #[async_trait]
 pub trait Authority: Send + Sync {
@@ -201,8 +194,7 @@ pub trait Authority: Send + Sync {
 }
 
 /// Permission for one caller to make one change, once. It owns the request that was judged, with
-/// the details, so no other request can use it. Only [`authorise`] and [`authorise_at_prompt`] make
-/// it.
+/// the details, so no other request can use it. Only [`authorise`] makes it.
 #[must_use = "a permit is there to be handed to the change it permits"]
 #[derive(Debug)]
 pub struct Permit {
@@ -231,9 +223,8 @@ impl Permit {
     }
 }
 
-/// Asks the authority without a prompt and judges its answer. Returns `None` if the answer depends
-/// on a password and a prompt is allowed. So callers who need no password get their answer soon,
-/// even if polkit hangs.
+/// Asks the authority and judges its answer. The first question is without a prompt, and another
+/// one with it follows if [`Question::needs_prompt`].
 ///
 /// `log` gets the log line if there is no answer. It can limit the lines, so that a busy caller
 /// does not fill the log.
@@ -243,33 +234,9 @@ impl Permit {
 pub async fn authorise(
     authority: &dyn Authority,
     question: &Question,
-    log: impl FnOnce(Line),
-) -> Result<Option<Permit>, Error> {
-    let answer = ask(authority, question, PromptMode::Forbidden, log).await;
-    if question.interaction && matches!(answer, Ok(Answer { is_authorized: false, is_challenge: true, .. })) {
-        return Ok(None);
-    }
-    permit(question, &answer).map(Some)
-}
-
-/// Asks again with a prompt, after [`authorise`] returned `None`.
-///
-/// # Errors
-/// As for [`authorise`].
-pub async fn authorise_at_prompt(
-    authority: &dyn Authority,
-    question: &Question,
-    log: impl FnOnce(Line),
-) -> Result<Permit, Error> {
-    permit(question, &ask(authority, question, PromptMode::Allowed, log).await)
-}
-
-async fn ask(
-    authority: &dyn Authority,
-    question: &Question,
     mode: PromptMode,
     log: impl FnOnce(Line),
-) -> Result<Answer, NoAnswer> {
+) -> Result<Permit, Error> {
     let answer = authority.ask(question, mode).await;
     let hint = match &answer {
         // Neither is a fault of polkit.
@@ -282,11 +249,8 @@ async fn ask(
         let line = Line::warning("no-answer-from-polkit").with("action", question.action().id());
         log(line.with("cause", cause).with("hint", hint));
     }
-    answer
-}
-
-fn permit(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<Permit, Error> {
-    judge(question, answer).map(|()| Permit { request: question.request.clone(), kept_now: question.kept_now })
+    judge(question, &answer)?;
+    Ok(Permit { request: question.request.clone(), kept_now: question.kept_now })
 }
 
 /// Turns an answer into a decision: `Ok` permits the change.
@@ -296,7 +260,6 @@ fn permit(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<Perm
 fn judge(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<(), Error> {
     let (kind, sentence) = match answer {
         Ok(answer) if answer.is_authorized => return Ok(()),
-        Err(none) if none.is_unavailable() && question.caller.uid == ROOT => return Ok(()),
         Ok(answer) if answer.is_dismissed => (ErrorKind::AuthDismissed, "the question for a password was dismissed"),
         Ok(answer) if answer.is_challenge && question.interaction => (
             ErrorKind::InteractiveAuthorizationRequired,
@@ -308,6 +271,9 @@ fn judge(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<(), E
         ),
         Ok(_) => (ErrorKind::AccessDenied, "polkit does not allow this"),
         Err(none @ (NoAnswer::Absent(_) | NoAnswer::Silent(_) | NoAnswer::Ended)) => {
+            if question.caller.uid == ROOT {
+                return Ok(());
+            }
             return Err(ErrorKind::AuthUnavailable.because(format!("{none}; until it answers only root is served")));
         }
         Err(NoAnswer::CallerGone) => (ErrorKind::AccessDenied, "the caller has left the bus"),

@@ -1,17 +1,17 @@
 //! polkit, the system's authority.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_lite::StreamExt;
 use futures_lite::future::or;
-use zbus::fdo::{self, DBusProxy};
+use zbus::fdo::{DBusProxy, NameOwnerChangedStream};
 use zbus::message::Flags;
-use zbus::names::OwnedUniqueName;
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, Message};
-use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags};
 use zruntime::SharedRuntime;
 
 use super::{Answer, Authority, NoAnswer, PromptMode, Question};
@@ -21,6 +21,9 @@ const NAME: &str = "org.freedesktop.PolicyKit1";
 const OBJECT: &str = "/org/freedesktop/PolicyKit1/Authority";
 const INTERFACE: &str = "org.freedesktop.PolicyKit1.Authority";
 
+/// The flag of a check that allows a prompt (`AllowUserInteraction`).
+const ALLOW_PROMPT: u32 = 1;
+
 /// Time limit for an answer of a running polkit without a prompt. It usually takes 1 ms.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time limit for the answer to a prompt: the user has to type a password.
@@ -29,13 +32,9 @@ const PROMPT_TIMEOUT: Duration = Duration::from_secs(300);
 /// limits are 25 s in dbus-daemon (`service_start_timeout`, dbus-daemon(1)) and 90 s in systemd
 /// (`DefaultTimeoutStartSec=`, systemd-system.conf(5)).
 const ACTIVATION_TIMEOUT: Duration = Duration::from_secs(120);
-/// How often the helper checks that polkit is still there while it waits for an answer.
-const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// The same at a prompt, which takes as long as the user does.
-const PROMPT_POLL_INTERVAL: Duration = Duration::from_secs(2);
-/// Time limit for the bus's answer to one such check. If it does not answer, the next check asks
-/// again.
-const BUS_TIMEOUT: Duration = Duration::from_secs(5);
+/// The helper starts to watch polkit only after this delay: an answer that comes sooner needs no
+/// watching.
+const WATCH_DELAY: Duration = Duration::from_millis(250);
 
 /// polkitd on the system bus.
 pub struct Polkit {
@@ -52,80 +51,71 @@ impl Polkit {
     }
 
     async fn ask_once(&self, question: &Question, mode: PromptMode) -> Result<Answer, NoAnswer> {
-        let flags = match mode {
-            PromptMode::Forbidden => CheckAuthorizationFlags::empty(),
-            PromptMode::Allowed => CheckAuthorizationFlags::ALLOW_USER_INTERACTION,
-        };
+        let flags = if mode == PromptMode::Allowed { ALLOW_PROMPT } else { 0 };
         let id = format!("airpods-{}", self.checks.fetch_add(1, Ordering::Relaxed));
-        let details = question.details();
-        let details: HashMap<&str, &str> = details.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let details: HashMap<_, _> = question.details().into_iter().collect();
+        let body = (question.subject(), question.action().id(), details, flags, &id);
         let mut open = OpenCheck { polkit: self, id: Some(id.clone()) };
-        let check = async {
-            // No cache: after a restart of polkitd it would be stale.
-            let polkit =
-                AuthorityProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await?;
-            polkit.check_authorization(&question.subject, question.action().id(), &details, flags, &id).await
-        };
-        let checked = or(async { Ok(check.await) }, async { Err(self.given_up(mode).await) }).await;
-        let result = checked?;
+        let check = self.connection.call_method(Some(NAME), OBJECT, Some(INTERFACE), "CheckAuthorization", &body);
+        let reply = or(async { Ok(check.await) }, async { Err(self.given_up(mode).await) }).await?;
         // The check has ended, so there is nothing left to cancel.
         open.id = None;
+        let result = reply.and_then(|reply| reply.body().deserialize::<(bool, bool, HashMap<String, String>)>());
         match result {
-            Ok(result) => Ok(Answer {
-                is_authorized: result.is_authorized,
-                is_challenge: result.is_challenge,
-                is_dismissed: result.details.get("polkit.dismissed").is_some_and(|value| !value.is_empty()),
+            Ok((is_authorized, is_challenge, details)) => {
+                let is_dismissed = details.get("polkit.dismissed").is_some_and(|value| !value.is_empty());
+                Ok(Answer { is_authorized, is_challenge, is_dismissed })
+            }
+            Err(error) => Err(match classify(&error) {
+                // polkit looks the subject up on the bus and passes the bus's error on. The bus
+                // gives the same error if polkit itself is missing, so its owner decides.
+                NoAnswer::CallerGone if matches!(self.is_there().await, Ok(false)) => {
+                    NoAnswer::Absent(error.to_string())
+                }
+                no_answer => no_answer,
             }),
-            Err(error) => Err(self.diagnose(&error).await),
         }
     }
 
     /// Completes when waiting is pointless, and returns the reason. While polkit's name has no
     /// owner, the bus is starting polkit, and the bus itself answers the check if that fails.
     async fn given_up(&self, mode: PromptMode) -> NoAnswer {
-        let (timeout, interval) = match mode {
-            PromptMode::Forbidden => (ANSWER_TIMEOUT, POLL_INTERVAL),
-            PromptMode::Allowed => (PROMPT_TIMEOUT, PROMPT_POLL_INTERVAL),
+        let timeout = if mode == PromptMode::Allowed { PROMPT_TIMEOUT } else { ANSWER_TIMEOUT };
+        self.runtime.sleep(WATCH_DELAY).await;
+        let watched = self.runtime.timeout(ANSWER_TIMEOUT, self.watch()).await;
+        let Ok(Ok((mut changes, mut is_there))) = watched else {
+            // A bus that is slow, or refuses this, proves nothing about polkit.
+            self.runtime.sleep(timeout).await;
+            return NoAnswer::Silent(timeout.as_secs());
         };
-        let begun = Instant::now();
-        let mut seen: Option<(OwnedUniqueName, Instant)> = None;
-        while begun.elapsed() < ACTIVATION_TIMEOUT + timeout {
-            self.runtime.sleep(interval).await;
-            let owner = self.runtime.timeout(BUS_TIMEOUT, self.owner()).await;
-            match (owner, &seen) {
-                (Ok(Ok(Some(owner))), Some((before, since))) if owner == *before => {
-                    if since.elapsed() >= timeout {
-                        return NoAnswer::Silent(timeout.as_secs());
-                    }
-                }
-                (Ok(Ok(Some(owner))), None) => seen = Some((owner, Instant::now())),
+        loop {
+            let limit = if is_there { timeout } else { ACTIVATION_TIMEOUT };
+            match self.runtime.timeout(limit, changes.next()).await {
                 // The polkitd that got the question has left the bus.
-                (Ok(Ok(_)), Some(_)) => return NoAnswer::Ended,
-                // polkit is not there yet, or the bus is slow, which proves nothing about polkit.
-                (Ok(Ok(None)), None) | (Ok(Err(_)) | Err(_), _) => {}
+                Ok(Some(change)) if change.args().is_ok_and(|args| args.old_owner.is_some()) => return NoAnswer::Ended,
+                Ok(Some(_)) => is_there = true,
+                // The connection is lost, which ends the helper.
+                Ok(None) => return pending().await,
+                Err(_) if is_there => return NoAnswer::Silent(timeout.as_secs()),
+                Err(_) => return NoAnswer::Absent(format!("it was not started within {} s", limit.as_secs())),
             }
         }
-        NoAnswer::Absent(format!("it was not started within {} s", ACTIVATION_TIMEOUT.as_secs()))
     }
 
-    /// The owner of polkit's name; `None` if polkit is not running.
-    async fn owner(&self) -> zbus::Result<Option<OwnedUniqueName>> {
-        let bus = DBusProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await?;
-        match bus.get_name_owner(NAME.try_into()?).await {
-            Ok(owner) => Ok(Some(owner)),
-            Err(fdo::Error::NameHasNoOwner(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+    /// Subscribes to changes of the owner of polkit's name, and looks whether it has one now. In
+    /// this order none is missed.
+    async fn watch(&self) -> zbus::Result<(NameOwnerChangedStream, bool)> {
+        let changes = self.bus().await?.receive_name_owner_changed_with_args(&[(0, NAME)]).await?;
+        Ok((changes, self.is_there().await?))
     }
 
-    async fn diagnose(&self, error: &zbus::Error) -> NoAnswer {
-        let no_answer = classify(error);
-        // polkit looks the subject up on the bus and passes the bus's error on. The bus gives the
-        // same error if polkit itself is missing, so its owner decides.
-        if no_answer == NoAnswer::CallerGone && matches!(self.owner().await, Ok(None)) {
-            return NoAnswer::Absent(error.to_string());
-        }
-        no_answer
+    /// Whether polkit is running.
+    async fn is_there(&self) -> zbus::Result<bool> {
+        Ok(self.bus().await?.name_has_owner(NAME.try_into()?).await?)
+    }
+
+    async fn bus(&self) -> zbus::Result<DBusProxy<'static>> {
+        DBusProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await
     }
 }
 
@@ -170,11 +160,11 @@ impl Drop for OpenCheck<'_> {
 /// is gone.
 fn classify(error: &zbus::Error) -> NoAnswer {
     let text = error.to_string();
-    let Some(name) = error_name(error) else {
-        return match error {
-            zbus::Error::InputOutput(_) => NoAnswer::Absent(text),
-            _ => NoAnswer::Failed(text),
-        };
+    let name = match error {
+        zbus::Error::MethodError(name, ..) => name.to_string(),
+        zbus::Error::FDO(error) => zbus::DBusError::name(error.as_ref()).to_string(),
+        zbus::Error::InputOutput(_) => return NoAnswer::Absent(text),
+        _ => return NoAnswer::Failed(text),
     };
     match name.strip_prefix("org.freedesktop.DBus.Error.") {
         Some("NameHasNoOwner") => NoAnswer::CallerGone,
@@ -184,14 +174,6 @@ fn classify(error: &zbus::Error) -> NoAnswer {
         // systemd's errors for a unit that is masked or does not load.
         None if name.starts_with("org.freedesktop.systemd1.") => NoAnswer::Absent(text),
         _ => NoAnswer::Failed(text),
-    }
-}
-
-fn error_name(error: &zbus::Error) -> Option<String> {
-    match error {
-        zbus::Error::MethodError(name, ..) => Some(name.to_string()),
-        zbus::Error::FDO(inner) => Some(zbus::DBusError::name(inner.as_ref()).to_string()),
-        _ => None,
     }
 }
 

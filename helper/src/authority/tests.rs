@@ -6,7 +6,7 @@ use airpods_dbus::{ClampOptions, Target};
 
 fn question(uid: u32, interaction: bool) -> Question {
     let request = Request::ClampOn(Target::parse("wg0").unwrap(), ClampOptions::default());
-    Question { interaction, ..Question::about(caller(uid), request, false, interaction).unwrap() }
+    Question { interaction, ..Question::about(caller(uid), request, false, interaction) }
 }
 
 fn caller(uid: u32) -> Caller {
@@ -85,7 +85,7 @@ fn the_request_is_in_polkits_details_and_a_link_that_is_no_vpn_has_its_own_actio
         (Request::ClampOff(Target::Auto), true, names::ACTION_CLAMP_OFF, "every VPN link clamp-off yes"),
         (Request::Reset, false, names::ACTION_RESET, "every link reset no"),
     ] {
-        let question = Question::about(caller(1000), request, kept_now, false).unwrap();
+        let question = Question::about(caller(1000), request, kept_now, false);
         let values: Vec<_> = question.details().into_iter().map(|(_, value)| value).collect();
         assert_eq!((question.action().id(), values.join(" ").as_str()), (action, details));
     }
@@ -103,15 +103,16 @@ fn only_a_challenge_to_an_interactive_caller_leads_to_a_prompt() {
         (Err(NoAnswer::Failed("the action is not registered".to_owned())), true, false),
     ] {
         let authority = Recording::answering(answered.clone());
-        let judged = zruntime::block_on(authorise(&authority, &question(1000, interaction), |_| ()));
-        assert_eq!(matches!(judged, Ok(None)), is_left, "{answered:?}");
+        let question = question(1000, interaction);
+        let judged = zruntime::block_on(authorise(&authority, &question, PromptMode::Forbidden, |_| ()));
+        assert_eq!(question.needs_prompt(&judged), is_left, "{answered:?}");
         assert_eq!(authority.prompts(), 0);
     }
 }
 
 #[test]
 fn root_is_never_prompted_for_a_password() {
-    let may_be_asked = |uid| Question::about(caller(uid), Request::Reset, false, true).unwrap().interaction;
+    let may_be_asked = |uid| Question::about(caller(uid), Request::Reset, false, true).interaction;
     assert!(!may_be_asked(0) && may_be_asked(1000));
 }
 
@@ -125,6 +126,6 @@ fn an_error_from_polkit_denies_even_root() {
 
 #[test]
 fn the_subject_is_the_callers_unique_name() {
-    let subject = Question::about(caller(1000), Request::Reset, false, true).unwrap().subject;
-    assert_eq!(subject.kind(), "system-bus-name");
+    let question = Question::about(caller(1000), Request::Reset, false, true);
+    assert_eq!(question.subject(), ("system-bus-name", HashMap::from([("name", Variant::from(":1.7"))])));
 }

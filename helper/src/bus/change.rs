@@ -18,7 +18,7 @@ use super::dispatch::or_unknown;
 use super::person::Person;
 use super::quota::{Prompt, Slot};
 use super::service::Service;
-use crate::authority::{Action, Caller, Permit, Question, authorise, authorise_at_prompt};
+use crate::authority::{Action, Caller, Permit, PromptMode, Question, authorise};
 use crate::log::Line;
 use crate::reconcile::{LEAVING, Outcome, Persist};
 
@@ -63,7 +63,7 @@ impl Service {
             return Ok(None);
         }
         let kept_now = self.reconciler().affects_kept(&request);
-        let question = Question::about(caller.clone(), request, kept_now, requested.interaction)?;
+        let question = Question::about(caller.clone(), request, kept_now, requested.interaction);
         let permit = or(self.permit(connection, person, &question), self.wait_for_leave()).await?;
         let mut disk = None;
         let pending = loop {
@@ -95,12 +95,13 @@ impl Service {
         let starting = || ErrorKind::AuthUnavailable.because("the helper is still starting; call again in a moment");
         let authority = self.authority.get().ok_or_else(starting)?;
         let log = |line| self.log_limited(Some(person), || line);
-        if let Some(permit) = authorise(authority.as_ref(), question, log).await? {
-            return Ok(permit);
+        let judged = authorise(authority.as_ref(), question, PromptMode::Forbidden, log).await;
+        if !question.needs_prompt(&judged) {
+            return judged;
         }
         let _prompt = self.turn_to_prompt(person).await?;
         let left = async { Err(wait_until_left(&self.runtime, connection, &question.caller.name).await) };
-        or(authorise_at_prompt(authority.as_ref(), question, log), left).await
+        or(authorise(authority.as_ref(), question, PromptMode::Allowed, log), left).await
     }
 
     /// Completes when the helper leaves: an open password prompt must not delay that.

@@ -7,7 +7,7 @@ use airpods_dbus::{ClampOptions, ClampState, LinkKind, PathMtu};
 use tempfile::TempDir;
 
 use super::*;
-use crate::authority::{Caller, Question, authorise};
+use crate::authority::{Caller, PromptMode, Question, authorise};
 use crate::doubles::{LinesKept, Recording, Refusal, Simulated};
 use crate::kernel::Event;
 use crate::state::FILE;
@@ -50,8 +50,8 @@ fn by_nft(pid: u32) -> Event {
 /// A permit, made by the only function that makes one.
 fn permit(request: &Request, kept_now: bool) -> Permit {
     let caller = Caller { name: ":1.7".try_into().unwrap(), uid: 1000 };
-    let question = Question::about(caller, request.clone(), kept_now, false).unwrap();
-    zruntime::block_on(authorise(&Recording::allowing(), &question, |_| ())).unwrap().unwrap()
+    let question = Question::about(caller, request.clone(), kept_now, false);
+    zruntime::block_on(authorise(&Recording::allowing(), &question, PromptMode::Forbidden, |_| ())).unwrap()
 }
 
 impl Fixture {
