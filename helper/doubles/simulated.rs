@@ -161,7 +161,9 @@ impl Simulated {
 impl KernelState {
     fn table_state(&self) -> Option<TableState> {
         self.table.as_ref().map(|table| match table {
-            Table::Ours(ruleset) => TableState { ruleset: ruleset.clone(), counters: self.counters, is_ours: true },
+            Table::Ours(ruleset) => {
+                TableState { is_ours: true, ruleset: ruleset.clone(), counters: self.counters, owner: None }
+            }
             Table::Foreign => TableState::default(),
         })
     }

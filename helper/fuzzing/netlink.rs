@@ -2,15 +2,16 @@
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
 use airpods_dbus::{LinkName, PathMtu, names::MAX_CLAMPS};
+use nix::libc;
 
 use super::events::{LONGEST_NAME, RuleFilter};
 use super::links;
 use super::routes::Route;
 use crate::clamp::{accept, in_use};
 use crate::kernel::table::encode::encode;
-use crate::kernel::table::readback::{Answers, FoundTable, found};
+use crate::kernel::table::readback::table_of;
 use crate::kernel::table::{Change, change};
-use crate::kernel::wire::{Attributes, HEADER, Message, NESTED, NFGENMSG, attribute, messages, nfta};
+use crate::kernel::wire::{Attributes, HEADER, Message, NESTED, NFGENMSG, Object, attribute, messages, nfta};
 use crate::kernel::{Event, Routes, Ruleset};
 
 /// A datagram is split into whole messages without overlap, and the event filter takes each of
@@ -27,7 +28,6 @@ pub fn datagram(bytes: &[u8]) {
         };
         read += HEADER + message.body.len();
         assert!(message.errno().is_none_or(|errno| errno >= 0));
-        assert!(!message.is_done() || message.errno().is_some());
         if let Some(event) = filter.event(&message) {
             let Event::Rules { program, .. } = event else { panic!("{event:?}") };
             assert!(message.port != 7 && program.chars().count() <= LONGEST_NAME && !program.contains('\0'));
@@ -68,30 +68,25 @@ pub fn route(body: &[u8]) {
 
 /// A table that is recognised as ours needs no change, and equals one that the helper writes.
 pub fn table(bytes: &[u8]) {
-    let mut answers = Answers::default();
-    for (kind, piece) in pieces(bytes) {
-        let list = match kind % 5 {
-            0 => {
-                answers.table = piece.to_vec();
-                continue;
-            }
-            1 => &mut answers.chains,
-            2 => &mut answers.sets,
-            3 => &mut answers.rules,
-            _ => &mut answers.elements,
-        };
-        list.push(piece.to_vec());
-    }
-    let found = found(&answers);
-    let state = found.state();
-    let Some(ours) = &found.ours else {
-        assert!(state.ruleset.is_empty());
-        return;
+    let kinds = [
+        libc::NFT_MSG_NEWTABLE,
+        libc::NFT_MSG_NEWCHAIN,
+        libc::NFT_MSG_NEWSET,
+        libc::NFT_MSG_NEWRULE,
+        libc::NFT_MSG_NEWSETELEM,
+    ];
+    let object = |(kind, piece): (u8, &[u8])| Object {
+        kind: u16::try_from(kinds[usize::from(kind) % kinds.len()]).unwrap(),
+        body: piece.to_vec(),
     };
-    let as_made = FoundTable { flags: 0, owner: None, ..found.clone() };
-    let kept = change(Some(&as_made), &ours.ruleset);
-    assert_eq!(kept, if ours.ruleset.is_empty() { Change::Delete } else { Change::Nothing });
-    written_is_read(&ours.ruleset);
+    let table = table_of(&pieces(bytes).into_iter().map(object).collect::<Vec<_>>());
+    if !table.is_ours {
+        assert!(table.ruleset.is_empty());
+        return;
+    }
+    let kept = change(Some(&table), &table.ruleset);
+    assert_eq!(kept, if table.ruleset.is_empty() { Change::Delete } else { Change::Nothing });
+    written_is_read(&table.ruleset);
 }
 
 /// A ruleset that is encoded reads back as the same ruleset.
@@ -111,21 +106,30 @@ pub fn batch(bytes: &[u8]) {
 }
 
 fn written_is_read(wanted: &Ruleset) {
-    assert_eq!(found(&as_dumped(wanted)).ours.map(|ours| ours.ruleset).as_ref(), Some(wanted));
+    let read = table_of(&as_dumped(wanted));
+    assert!(read.is_ours);
+    assert_eq!(read.ruleset, *wanted);
 }
 
 /// The kernel's dump of a table, simulated: the messages that create it, plus the values that only
 /// the kernel knows. Those are the number of objects in the table and the values of the counters.
-pub(in crate::kernel) fn as_dumped(wanted: &Ruleset) -> Answers {
+pub(in crate::kernel) fn as_dumped(wanted: &Ruleset) -> Vec<Object> {
     let batch = encode(&Change::Replace(wanted.clone())).unwrap();
-    let inside = messages(batch.bytes()).map(Result::unwrap).filter(Message::is_of_table);
-    for message in inside {
+    for message in messages(batch.bytes()).map(Result::unwrap).filter(Message::is_of_table) {
         assert!(batch.step(message.sequence).is_some(), "every message has a name for whoever reports its refusal");
     }
-    let mut answers = batch.contents();
-    answers.rules = answers.rules.iter().map(|rule| counted(rule)).collect();
-    let objects = u32::try_from(answers.chains.len() + answers.sets.len()).unwrap();
-    answers.table.extend(attribute(nfta::TABLE_USE, &objects.to_be_bytes()));
+    let mut answers = batch.objects();
+    let is_of = |object: &Object, kind: i32| i32::from(object.kind & 0xff) == kind;
+    let counted_objects = [libc::NFT_MSG_NEWCHAIN, libc::NFT_MSG_NEWSET];
+    let objects = answers.iter().filter(|object| counted_objects.iter().any(|kind| is_of(object, *kind))).count();
+    let objects = u32::try_from(objects).unwrap().to_be_bytes();
+    for answer in &mut answers {
+        if is_of(answer, libc::NFT_MSG_NEWRULE) {
+            answer.body = counted(&answer.body);
+        } else if is_of(answer, libc::NFT_MSG_NEWTABLE) {
+            answer.body.extend(attribute(nfta::TABLE_USE, &objects));
+        }
+    }
     answers
 }
 

@@ -183,12 +183,12 @@ impl KernelError {
     }
 
     /// The error for a refused read of the table. The caller handles `ENOENT`: then there is none.
-    fn of_question(errno: Errno) -> Self {
-        match errno {
-            Errno::EPERM | Errno::EACCES => Self::NotPermitted,
+    fn of_question(source: io::Error) -> Self {
+        match source.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EPERM | Errno::EACCES) => Self::NotPermitted,
             // `nfnetlink_rcv_msg` answers this if the subsystem of nf_tables is not registered.
-            Errno::EINVAL | Errno::EOPNOTSUPP => Self::no_nf_tables(),
-            other => Self::Netlink { doing: "reading the table", source: other.into() },
+            Some(Errno::EINVAL | Errno::EOPNOTSUPP) => Self::no_nf_tables(),
+            _ => Self::Netlink { doing: "reading the table", source },
         }
     }
 

@@ -24,13 +24,28 @@ pub(super) struct Message<'a> {
     pub(super) body: &'a [u8],
 }
 
+/// A message about one object of the kernel, without its place in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// `nlmsg_type`.
+    pub(super) kind: u16,
+    /// The bytes after the header.
+    pub(super) body: Vec<u8>,
+}
+
 impl<'a> Message<'a> {
     /// Parses one whole message; `None` if the header is incomplete.
     fn read(bytes: &'a [u8]) -> Option<Self> {
         let (header, body) = bytes.split_first_chunk::<HEADER>()?;
-        let u16_at = |at: usize| Some(u16::from_ne_bytes(header.get(at..at + 2)?.try_into().ok()?));
-        let u32_at = |at: usize| Some(u32::from_ne_bytes(header.get(at..at + 4)?.try_into().ok()?));
-        Some(Self { kind: u16_at(4)?, flags: u16_at(6)?, sequence: u32_at(8)?, port: u32_at(12)?, body })
+        let [_, _, _, _, k0, k1, f0, f1, s0, s1, s2, s3, port @ ..] = *header;
+        let (kind, flags) = (u16::from_ne_bytes([k0, k1]), u16::from_ne_bytes([f0, f1]));
+        let (sequence, port) = (u32::from_ne_bytes([s0, s1, s2, s3]), u32::from_ne_bytes(port));
+        Some(Self { kind, flags, sequence, port, body })
+    }
+
+    /// Copies the message's kind and body.
+    pub(super) fn object(&self) -> Object {
+        Object { kind: self.kind, body: self.body.to_vec() }
     }
 
     /// The errno of an acknowledgement or of the end of a dump, 0 for success. `None` for other
@@ -47,11 +62,6 @@ impl<'a> Message<'a> {
     /// Whether it is a message of `nf_tables`, not one that opens or closes a batch.
     pub(super) fn is_of_table(&self) -> bool {
         i32::from(self.kind >> 8) == libc::NFNL_SUBSYS_NFTABLES
-    }
-
-    /// Whether this ends a dump.
-    pub(super) fn is_done(&self) -> bool {
-        i32::from(self.kind) == libc::NLMSG_DONE
     }
 
     /// Whether the kernel's tables changed during the dump (`NLM_F_DUMP_INTR`).
@@ -84,7 +94,7 @@ const ATTRIBUTE: usize = 4;
 
 /// A sequence of attributes, top-level or nested in another one. It trusts no length: an attribute
 /// that does not fit ends the walk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Attributes<'a>(&'a [u8]);
 
 impl<'a> Attributes<'a> {

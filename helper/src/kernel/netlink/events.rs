@@ -102,8 +102,7 @@ impl RuleFilter {
     }
 
     pub(super) fn event(&mut self, message: &Message<'_>) -> Option<Event> {
-        let subsystem = i32::from(message.kind >> 8);
-        if subsystem != libc::NFNL_SUBSYS_NFTABLES || message.port == self.own {
+        if !message.is_of_table() || message.port == self.own {
             return None;
         }
         let (header, body) = message.body.split_first_chunk::<4>()?;

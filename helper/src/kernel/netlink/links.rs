@@ -3,7 +3,6 @@
 use std::io;
 
 use airpods_dbus::{InvalidLinkName, LinkKind, LinkName, Unclampable};
-use nix::errno::Errno;
 use nix::libc;
 
 use super::routes;
@@ -23,9 +22,8 @@ const IFINFOMSG: usize = 16;
 
 /// Reads all links, and the routes of those that `routes_of` selects.
 pub(super) fn links(socket: &mut Socket, routes_of: &dyn Fn(&Link) -> bool) -> io::Result<Links> {
-    let answer = socket.dump(&question(None))??;
     let (mut named, mut unclampable) = (Vec::new(), Vec::new());
-    for (index, link) in answer.iter().filter_map(|body| link(body)) {
+    for (index, link) in socket.ask(&question(None))?.iter().filter_map(|answer| link(&answer.body)) {
         match link {
             Ok(link) => named.push((index, link)),
             Err(vpn) => unclampable.push(vpn),
@@ -40,19 +38,23 @@ pub(super) fn links(socket: &mut Socket, routes_of: &dyn Fn(&Link) -> bool) -> i
 
 /// Looks up one link by its name.
 pub(super) fn by_name(socket: &mut Socket, name: &LinkName) -> io::Result<Option<Link>> {
-    match socket.ask(&[question(Some(name))])?.pop() {
-        // The kernel also finds a link by an alternative name (IFLA_ALT_IFNAME), but rules match
-        // only the main one.
-        Some(Ok(body)) => Ok(link(&body).and_then(|(_, link)| link.ok()).filter(|link| link.name == *name)),
-        Some(Err(Errno::ENODEV)) | None => Ok(None),
-        Some(Err(errno)) => Err(errno.into()),
-    }
+    let answers = match socket.ask(&question(Some(name))) {
+        Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
+        answers => answers?,
+    };
+    let mut links = answers.iter().filter_map(|answer| link(&answer.body)?.1.ok());
+    // The kernel also finds a link by an alternative name (IFLA_ALT_IFNAME), but rules match only
+    // the main one.
+    Ok(links.find(|link| link.name == *name))
 }
 
 fn question(name: Option<&LinkName>) -> Request {
     let filter = attribute(libc::IFLA_EXT_MASK, &SKIP_STATS.to_ne_bytes());
-    let name = name.map(|name| attribute(libc::IFLA_IFNAME, format!("{name}\0").as_bytes()));
-    Request { kind: libc::RTM_GETLINK, body: [vec![0; IFINFOMSG], filter, name.unwrap_or_default()].concat() }
+    let (flags, name) = match name {
+        Some(name) => (libc::NLM_F_ACK, attribute(libc::IFLA_IFNAME, format!("{name}\0").as_bytes())),
+        None => (libc::NLM_F_DUMP, Vec::new()),
+    };
+    Request { kind: libc::RTM_GETLINK, flags, body: [vec![0; IFINFOMSG], filter, name].concat() }
 }
 
 /// Parses the message about a link: its index, and the link without its routes. For a VPN link that

@@ -18,9 +18,9 @@ use nix::sys::socket::SockProtocol;
 
 use super::table::encode::{Batch, encode};
 use super::table::layout::WITH_FIXED;
-use super::table::readback::{Answers, FoundTable, found};
+use super::table::readback::table_of;
 use super::table::{NAME, change};
-use super::wire::attribute;
+use super::wire::{Object, attribute};
 use super::{Applied, Events, Kernel, KernelError, Link, Links, Ruleset, TableState};
 use events::Monitor;
 use socket::{Request, Socket};
@@ -28,9 +28,9 @@ use socket::{Request, Socket};
 /// The kernel of the network namespace in which it was opened.
 #[derive(Debug)]
 pub struct Netlink {
-    /// The socket for the table, or the piece that the kernel lacks. It stays open, because closing
-    /// one after a change blocks in the kernel.
-    rules: Result<Socket, String>,
+    /// The socket for the table; `None` if the kernel has no netfilter netlink. It stays open,
+    /// because closing one after a change blocks in the kernel.
+    rules: Option<Socket>,
     /// The socket for links and routes.
     network: Socket,
 }
@@ -42,126 +42,113 @@ impl Netlink {
     /// # Errors
     /// [`KernelError::Netlink`].
     pub fn open() -> Result<Self, KernelError> {
-        let opening = |source| KernelError::Netlink { doing: "opening a socket", source };
         let rules = match Socket::open(SockProtocol::NetlinkNetFilter, 0) {
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT)) => {
-                Err("netfilter netlink (CONFIG_NETFILTER_NETLINK)".to_owned())
-            }
-            socket => Ok(socket.map_err(opening)?),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT)) => None,
+            socket => Some(socket.map_err(failed("opening a socket"))?),
         };
-        Ok(Self { rules, network: Socket::open(SockProtocol::NetlinkRoute, 0).map_err(opening)? })
+        let network = Socket::open(SockProtocol::NetlinkRoute, 0).map_err(failed("opening a socket"))?;
+        Ok(Self { rules, network })
     }
 
     fn rules(&mut self) -> Result<&mut Socket, KernelError> {
-        self.rules.as_mut().map_err(|piece| KernelError::Unsupported { piece: piece.clone() })
+        let piece = "netfilter netlink (CONFIG_NETFILTER_NETLINK)";
+        self.rules.as_mut().ok_or_else(|| KernelError::Unsupported { piece: piece.to_owned() })
     }
 
-    /// Sends a batch and returns its first refusal, by sequence number. Lost acknowledgements do no
-    /// harm: the table is read back after the batch.
-    fn transact(&mut self, batch: &[u8]) -> Result<Option<(u32, Errno)>, KernelError> {
-        let netlink = |source| KernelError::Netlink { doing: "changing the rules", source };
+    /// Sends one transaction. Its first refusal is the error. Lost acknowledgements do no harm: the
+    /// table is read back after the batch.
+    fn commit(&mut self, batch: &Batch) -> Result<(), KernelError> {
         let rules = self.rules()?;
         // Answers left from an earlier failure must not be taken for this batch's.
-        rules.drain().map_err(netlink)?;
-        rules.send(batch).map_err(netlink)?;
-        let mut refused: Option<(u32, Errno)> = None;
-        rules
-            .take(&mut |message| {
-                if let Some(errno) = message.errno().filter(|errno| *errno != 0) {
-                    // A refused message can make later ones fail, so the first refusal is the
-                    // cause.
-                    if refused.is_none_or(|(sequence, _)| message.sequence < sequence) {
-                        refused = Some((message.sequence, Errno::from_raw(errno)));
-                    }
-                }
-                ControlFlow::Continue(())
-            })
-            .map_err(netlink)?;
-        Ok(refused)
+        rules.drain().map_err(failed("changing the rules"))?;
+        rules.send(batch.bytes()).map_err(failed("changing the rules"))?;
+        let mut refused = None;
+        let taken = rules.take(&mut |message| {
+            let errno = message.errno().filter(|errno| *errno != 0);
+            // A refused message can make later ones fail, so the first refusal is the cause.
+            let refusals = refused.into_iter().chain(errno.map(|errno| (message.sequence, errno)));
+            refused = refusals.min();
+            ControlFlow::Continue(())
+        });
+        taken.map_err(failed("changing the rules"))?;
+        match refused {
+            Some((sequence, errno)) => Err(KernelError::of_batch(batch.step(sequence), Errno::from_raw(errno))),
+            None => Ok(()),
+        }
     }
 
-    /// Sends one transaction, and turns a refusal into an error.
-    fn commit(&mut self, batch: &Batch) -> Result<(), KernelError> {
-        let Some((sequence, errno)) = self.transact(batch.bytes())? else { return Ok(()) };
-        if errno == Errno::EPERM && self.found()?.is_some_and(|found| found.owner.is_some()) {
-            return Err(KernelError::Conflict);
+    /// The objects of a kind in our table, named by the attributes 1, 2 …; none if a name stands
+    /// for nothing.
+    ///
+    /// Only chains have their name in attribute 3 (`NFTA_CHAIN_NAME`).
+    fn objects(&mut self, kind: i32, names: &[&str]) -> Result<Vec<Object>, KernelError> {
+        let mut body = vec![u8::try_from(libc::NFPROTO_INET).unwrap_or_default(), 0, 0, 0];
+        let attributes: [u16; 2] = if kind == libc::NFT_MSG_GETCHAIN { [1, 3] } else { [1, 2] };
+        for (number, name) in attributes.into_iter().zip(names) {
+            body.extend(attribute(number, format!("{name}\0").as_bytes()));
         }
-        Err(KernelError::of_batch(batch.step(sequence), errno))
-    }
-
-    /// The table of our name, if there is one.
-    fn found(&mut self) -> Result<Option<FoundTable>, KernelError> {
-        let chains = WITH_FIXED.chains.iter().map(|chain| question(libc::NFT_MSG_GETCHAIN, &[NAME, chain.name]));
-        let sets = WITH_FIXED.sets.iter().map(|set| question(libc::NFT_MSG_GETSET, &[NAME, set.name()]));
-        let table = std::iter::once(question(libc::NFT_MSG_GETTABLE, &[NAME]));
-        let questions: Vec<_> = table.chain(chains).chain(sets).collect();
-        let mut replies = self.rules()?.ask(&questions).map_err(read_error)?.into_iter();
-
-        let mut answers = Answers::default();
-        match replies.next() {
-            Some(Ok(table)) => answers.table = table,
-            Some(Err(Errno::ENOENT)) | None => return Ok(None),
-            Some(Err(errno)) => return Err(KernelError::of_question(errno)),
-        }
-        answers.chains = replies.by_ref().take(WITH_FIXED.chains.len()).flatten().collect();
-        answers.sets = replies.flatten().collect();
-        answers.rules = self.all(libc::NFT_MSG_GETRULE, &[NAME])?;
-        for set in WITH_FIXED.sets.iter().take(answers.sets.len()) {
-            answers.elements.extend(self.all(libc::NFT_MSG_GETSETELEM, &[NAME, set.name()])?);
-        }
-        Ok(Some(found(&answers)))
-    }
-
-    /// Dumps all objects of a kind; empty if their table or set is gone.
-    fn all(&mut self, kind: i32, names: &[&str]) -> Result<Vec<Vec<u8>>, KernelError> {
-        match self.rules()?.dump(&question(kind, names)).map_err(read_error)? {
-            Ok(answer) => Ok(answer),
-            Err(Errno::ENOENT) => Ok(Vec::new()),
-            Err(errno) => Err(KernelError::of_question(errno)),
+        let is_one = [libc::NFT_MSG_GETTABLE, libc::NFT_MSG_GETCHAIN, libc::NFT_MSG_GETSET].contains(&kind);
+        let flags = if is_one { libc::NLM_F_ACK } else { libc::NLM_F_DUMP };
+        let kind = u16::try_from(libc::NFNL_SUBSYS_NFTABLES << 8 | kind).unwrap_or_default();
+        match self.rules()?.ask(&Request { kind, flags, body }) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
+            answers => answers.map_err(KernelError::of_question),
         }
     }
 }
 
 impl Kernel for Netlink {
     fn links(&mut self, routes_of: &dyn Fn(&Link) -> bool) -> Result<Links, KernelError> {
-        links::links(&mut self.network, routes_of)
-            .map_err(|source| KernelError::Netlink { doing: "listing links", source })
+        links::links(&mut self.network, routes_of).map_err(failed("listing links"))
     }
 
     fn link(&mut self, name: &LinkName) -> Result<Option<Link>, KernelError> {
-        links::by_name(&mut self.network, name)
-            .map_err(|source| KernelError::Netlink { doing: "looking a link up", source })
+        links::by_name(&mut self.network, name).map_err(failed("looking a link up"))
     }
 
     fn apply(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
-        let mut found = self.found()?;
-        let before = found.as_ref().map(FoundTable::state);
+        let before = self.read_table()?;
+        let mut found = before.clone();
         let mut attempts = 0..APPLY_ATTEMPTS;
         while let Some(batch) = encode(&change(found.as_ref(), wanted)) {
             attempts.next().ok_or(KernelError::ReadBack)?;
             let done = self.commit(&batch);
-            let now = self.found()?;
+            let now = self.read_table()?;
             // A refusal counts only if the table is unchanged. Otherwise another program
             // interfered, so the loop computes the change again.
-            if let Err(refused) = done
-                && is_same_table(found.as_ref(), now.as_ref())
-            {
-                return Err(refused);
+            if is_same_table(found.as_ref(), now.as_ref()) {
+                let has_owner = now.as_ref().is_some_and(|table| table.owner.is_some());
+                done.map_err(|error| match error {
+                    KernelError::NotPermitted if has_owner => KernelError::Conflict,
+                    error => error,
+                })?;
             }
             found = now;
         }
-        Ok(Applied { before, after: found.map(|found| found.state()) })
+        Ok(Applied { before, after: found })
     }
 
     fn read_table(&mut self) -> Result<Option<TableState>, KernelError> {
-        Ok(self.found()?.map(|found| found.state()))
+        let mut answers = self.objects(libc::NFT_MSG_GETTABLE, &[NAME])?;
+        if answers.is_empty() {
+            return Ok(None);
+        }
+        for chain in WITH_FIXED.chains {
+            answers.extend(self.objects(libc::NFT_MSG_GETCHAIN, &[NAME, chain.name])?);
+        }
+        for set in WITH_FIXED.sets {
+            answers.extend(self.objects(libc::NFT_MSG_GETSET, &[NAME, set.name()])?);
+            answers.extend(self.objects(libc::NFT_MSG_GETSETELEM, &[NAME, set.name()])?);
+        }
+        answers.extend(self.objects(libc::NFT_MSG_GETRULE, &[NAME])?);
+        Ok(Some(table_of(&answers)))
     }
 
     fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
         match Monitor::open(self.rules()?.port()) {
             Ok(events) => Ok(Box::new(events)),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(KernelError::NotPermitted),
-            Err(source) => Err(KernelError::Netlink { doing: "starting to watch for changes", source }),
+            Err(error) => Err(failed("starting to watch for changes")(error)),
         }
     }
 }
@@ -170,25 +157,14 @@ impl Kernel for Netlink {
 const APPLY_ATTEMPTS: u32 = 3;
 
 /// Whether two reads of a table are equal, counters aside.
-fn is_same_table(before: Option<&FoundTable>, after: Option<&FoundTable>) -> bool {
-    let shape = |found: &FoundTable| (found.flags, found.owner, found.ours.as_ref().map(|ours| ours.ruleset.clone()));
+fn is_same_table(before: Option<&TableState>, after: Option<&TableState>) -> bool {
+    let shape = |table: &TableState| (table.is_ours, table.ruleset.clone(), table.owner);
     before.map(shape) == after.map(shape)
 }
 
-/// A request about objects of the family inet, named by the attributes 1, 2 …
-///
-/// Only chains have their name in attribute 3 (`NFTA_CHAIN_NAME`).
-fn question(kind: i32, names: &[&str]) -> Request {
-    let mut body = vec![u8::try_from(libc::NFPROTO_INET).unwrap_or_default(), 0, 0, 0];
-    let attributes: [u16; 2] = if kind == libc::NFT_MSG_GETCHAIN { [1, 3] } else { [1, 2] };
-    for (number, name) in attributes.into_iter().zip(names) {
-        body.extend(attribute(number, format!("{name}\0").as_bytes()));
-    }
-    Request { kind: u16::try_from(libc::NFNL_SUBSYS_NFTABLES << 8 | kind).unwrap_or_default(), body }
-}
-
-fn read_error(source: io::Error) -> KernelError {
-    KernelError::Netlink { doing: "reading the table", source }
+/// The error for a netlink exchange that failed while `doing`.
+fn failed(doing: &'static str) -> impl Fn(io::Error) -> KernelError {
+    move |source| KernelError::Netlink { doing, source }
 }
 
 #[cfg(test)]

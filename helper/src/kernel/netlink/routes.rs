@@ -1,18 +1,15 @@
 //! The routes through a link and their MTU, read from rtnetlink.
 //!
-//! There may be tens of thousands of routes. So they are read only for the requested links, and the
-//! kernel filters those that can matter. No route is kept after it was read, and reading ends as
-//! soon as the result is known.
+//! There may be hundreds of thousands of routes. So they are read only for the requested links, and
+//! the kernel filters those that can matter. No route is kept after it was read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::ControlFlow::{Break, Continue};
 
-use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::SockProtocol;
 
-use super::socket::{Read, Request, Socket};
+use super::socket::{Request, Socket};
 use crate::kernel::Routes;
 use crate::kernel::wire::{Attributes, attribute};
 
@@ -32,9 +29,9 @@ const RTMSG: usize = 12;
 /// routes, so more links share one dump.
 const ONE_BY_ONE: usize = 8;
 
-/// The number of routes to read for each link before reading ends, once all links have a route. An
+/// The number of routes to read through a link before reading ends, once one of them counts. An
 /// MTU on a later route is missed.
-const MAX_ROUTES_PER_LINK: usize = 1024;
+const MAX_ROUTES: usize = 1024;
 
 /// The routes through each of the links in `asked`, by index.
 ///
@@ -43,89 +40,68 @@ const MAX_ROUTES_PER_LINK: usize = 1024;
 /// Those are the table `local`, types other than unicast, routes to the host's own addresses,
 /// IPv6's link-local and all multicast networks, and cached copies.
 pub(super) fn through(socket: &mut Socket, asked: &BTreeSet<i32>) -> io::Result<BTreeMap<i32, Routes>> {
-    let mut search = Search { asked, own: BTreeSet::new(), found: BTreeMap::new(), read: 0 };
     if asked.is_empty() {
-        return Ok(search.found);
+        return Ok(BTreeMap::new());
     }
-    read(socket, libc::RTN_LOCAL, None, &mut |route| search.take_own(route))?;
+    let own = socket.read(&question(libc::RTN_LOCAL, None), &mut |own: &mut BTreeSet<Vec<u8>>, message| {
+        let local = Route::read(message.body).filter(|route| route.kind == libc::RTN_LOCAL);
+        own.extend(local.and_then(|route| route.destination().map(<[u8]>::to_vec)));
+        Continue(())
+    })?;
+    let mut through = BTreeMap::new();
     if asked.len() > ONE_BY_ONE {
-        read(socket, libc::RTN_UNICAST, None, &mut |route| search.take(route, asked))?;
-    } else {
-        for link in asked {
-            search.read = 0;
-            let only = BTreeSet::from([*link]);
-            read(socket, libc::RTN_UNICAST, Some(*link), &mut |route| search.take(route, &only))?;
+        through = read(socket, None, &own)?.through;
+        through.retain(|link, _| asked.contains(link));
+        return Ok(through);
+    }
+    for link in asked {
+        match read(socket, Some(*link), &own) {
+            Ok(mut found) => through.extend(found.through.remove_entry(link)),
+            // The link has been removed meanwhile.
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
+            Err(error) => return Err(error),
         }
     }
-    Ok(search.found)
+    Ok(through)
 }
 
-/// The results so far.
-struct Search<'a> {
-    asked: &'a BTreeSet<i32>,
-    /// Destinations that are the host's own addresses.
-    own: BTreeSet<Vec<u8>>,
-    found: BTreeMap<i32, Routes>,
-    /// The number of routes read so far.
+/// The result of the routes read so far.
+#[derive(Debug, Default)]
+struct Found {
+    through: BTreeMap<i32, Routes>,
+    /// The number of routes read.
     read: usize,
 }
 
-impl Search<'_> {
-    fn take_own(&mut self, route: &Route<'_>) -> ControlFlow<()> {
-        self.own.extend(route.destination().filter(|_| route.kind == libc::RTN_LOCAL).map(<[u8]>::to_vec));
-        ControlFlow::Continue(())
-    }
-
-    /// Breaks once all of `sought` have a route, and enough routes have been read.
-    fn take(&mut self, route: &Route<'_>, sought: &BTreeSet<i32>) -> ControlFlow<()> {
+impl Found {
+    fn add(&mut self, route: &Route<'_>, own: &BTreeSet<Vec<u8>>) {
         self.read += 1;
-        if route.leads_elsewhere() && !route.destination().is_some_and(|to| self.own.contains(to)) {
-            for link in route.links().into_iter().filter(|link| self.asked.contains(link)) {
-                let routes = self.found.entry(link).or_default();
+        if route.leads_elsewhere() && !route.destination().is_some_and(|to| own.contains(to)) {
+            for link in route.links() {
+                let routes = self.through.entry(link).or_default();
                 *routes = Routes { any: true, mtu: routes.mtu.into_iter().chain(route.mtu()).min() };
             }
         }
-        let is_enough = self.read >= MAX_ROUTES_PER_LINK.saturating_mul(sought.len());
-        if is_enough && sought.iter().all(|link| self.found.contains_key(link)) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        }
     }
 }
 
-/// Reads routes of a type, through one link or all, until the reader breaks.
-fn read(
-    socket: &mut Socket,
-    kind: u8,
-    link: Option<i32>,
-    each: &mut dyn FnMut(&Route<'_>) -> ControlFlow<()>,
-) -> io::Result<()> {
-    let request = question(kind, link);
-    // With strict checking the kernel filters by type and link. Before Linux 4.20 it returns all
-    // routes, and the result is the same.
-    socket.ask_strictly();
-    let read = socket.read(&request, &mut |body| match body.and_then(Route::read) {
-        Some(route) => each(&route),
-        // The dump starts again. The results so far stay valid, and reading a route twice changes
-        // nothing.
-        None => ControlFlow::Continue(()),
-    });
-    match read? {
-        Ok(Read::Whole) => Ok(()),
-        Ok(Read::Left) => socket.leave(SockProtocol::NetlinkRoute),
-        // The link has been removed meanwhile.
-        Err(Errno::ENODEV) if link.is_some() => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
+/// Reads the routes through one link or all. `own` has the host's own addresses.
+fn read(socket: &mut Socket, link: Option<i32>, own: &BTreeSet<Vec<u8>>) -> io::Result<Found> {
+    socket.read(&question(libc::RTN_UNICAST, link), &mut |found: &mut Found, message| {
+        if let Some(route) = Route::read(message.body) {
+            found.add(&route, own);
+        }
+        let is_known = link.is_some_and(|link| found.through.contains_key(&link));
+        if is_known && found.read >= MAX_ROUTES { Break(()) } else { Continue(()) }
+    })
 }
 
 /// The request for routes of a type (`RTN_*`), through one link or all: `struct rtmsg` and its
-/// attributes.
+/// attributes. Before Linux 4.20 the kernel returns all routes, and the result is the same.
 fn question(kind: u8, link: Option<i32>) -> Request {
     let through = link.map(|link| attribute(libc::RTA_OIF, &link.to_ne_bytes()));
     let body = [&[0, 0, 0, 0, 0, 0, 0, kind, 0, 0, 0, 0], through.unwrap_or_default().as_slice()].concat();
-    Request { kind: libc::RTM_GETROUTE, body }
+    Request { kind: libc::RTM_GETROUTE, flags: libc::NLM_F_DUMP, body }
 }
 
 /// The relevant parts of a route: `struct rtmsg` and its attributes.

@@ -6,20 +6,17 @@ use airpods_dbus::LinkName;
 use nftnl::expr::{Bitwise, Cmp, CmpOp, Counter, Meta, Payload, TransportHeaderField, Verdict};
 use nftnl::nftnl_sys as sys;
 use nftnl::set::{Set as NftSet, SetKey};
-use nftnl::{ChainType, MsgType, Policy, ProtoFamily, Rule as NftRule, Table};
+use nftnl::{ChainType, MsgType, NlMsg, Policy, ProtoFamily, Rule as NftRule, Table};
 use nix::libc;
 
 use super::expression::{Raw, SetExt, TableMessage, Value};
-use super::layout::{Chain, Direction, Family, Layout, PRIORITY_MANGLE, Rule, Set};
-use super::readback::Answers;
+use super::layout::{Chain, Direction, Family, Layout, PRIORITY_MANGLE, Rule, Set, WITH_FIXED};
 use super::{Change, NAME, Ruleset};
-use crate::kernel::wire::{Message, messages};
+use crate::kernel::wire::{Message, Object, messages};
 
 /// One message of a batch, to report which one the kernel refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// The message's sequence number.
-    pub sequence: u32,
     /// Its purpose, such as ``chain `clamp` ``.
     pub what: String,
     /// Whether it creates a table, chain, set or rule. A refusal then may mean that the kernel
@@ -40,17 +37,21 @@ impl Batch {
         &self.bytes
     }
 
-    /// The table that the kernel would have after these messages.
-    pub(crate) fn contents(&self) -> Answers {
-        let messages = messages(&self.bytes).flatten().filter(Message::is_of_table);
-        Answers::of(messages.map(|message| (i32::from(message.kind & 0xff), message.body.to_vec())))
+    /// The messages between those that open and close the batch.
+    fn messages(&self) -> impl Iterator<Item = Message<'_>> {
+        messages(&self.bytes).flatten().filter(Message::is_of_table)
+    }
+
+    /// The objects that the messages are about.
+    pub(crate) fn objects(&self) -> Vec<Object> {
+        self.messages().map(|message| message.object()).collect()
     }
 
     /// The step that a sequence number belongs to; `None` for the messages that open and close the
     /// batch.
     #[must_use]
     pub fn step(&self, sequence: u32) -> Option<&Step> {
-        self.steps.iter().find(|step| step.sequence == sequence)
+        self.messages().zip(&self.steps).find_map(|(message, step)| (message.sequence == sequence).then_some(step))
     }
 }
 
@@ -62,71 +63,67 @@ pub fn encode(change: &Change) -> Option<Batch> {
 
 /// The messages that create a layout, for a comparison with the kernel's answers.
 pub(super) fn structure(layout: &Layout) -> Batch {
-    let mut writer = Writer::new(NAME);
-    writer.content(layout, &Ruleset::default());
+    let mut writer = Writer::default();
+    writer.content(&nft_table(), layout, &Ruleset::default());
     writer.finish()
 }
 
 fn written(change: &Change) -> Option<Writer> {
-    let mut writer = Writer::new(NAME);
+    let (table, mut writer) = (nft_table(), Writer::default());
     match change {
         Change::Nothing => return None,
         Change::Delete => writer.table("old table", MsgType::Del),
         Change::Elements { remove, add } => {
-            writer.elements(remove, MsgType::Del);
-            writer.elements(add, MsgType::Add);
+            writer.elements(&table, remove, MsgType::Del);
+            writer.elements(&table, add, MsgType::Add);
         }
         Change::Replace(ruleset) => {
             // The kernel refuses to delete a missing table, so this adds it first.
             writer.table("table", MsgType::Add);
             writer.table("old table", MsgType::Del);
             writer.table("table", MsgType::Add);
-            writer.content(Layout::of(ruleset), ruleset);
+            writer.content(&table, Layout::of(ruleset), ruleset);
         }
     }
     Some(writer)
 }
 
 /// A batch that is being built.
+#[derive(Default)]
 struct Writer {
-    name: CString,
-    table: Table,
     batch: nftnl::Batch,
-    steps: Vec<(String, bool)>,
+    steps: Vec<Step>,
 }
 
 impl Writer {
-    fn new(name: &str) -> Self {
-        let name = c_string(name);
-        let table = Table::new(&name, ProtoFamily::Inet);
-        Self { name, table, batch: nftnl::Batch::new(), steps: Vec::new() }
+    fn add(&mut self, message: &impl NlMsg, kind: MsgType, what: String, makes: bool) {
+        self.batch.add(message, kind);
+        self.steps.push(Step { what, makes });
     }
 
     fn table(&mut self, what: &str, kind: MsgType) {
-        self.batch.add(&TableMessage(&self.name), kind);
-        self.steps.push((what.to_owned(), kind == MsgType::Add));
+        self.add(&TableMessage(&c_string(NAME)), kind, what.to_owned(), kind == MsgType::Add);
     }
 
-    fn content(&mut self, layout: &Layout, ruleset: &Ruleset) {
+    fn content(&mut self, table: &Table, layout: &Layout, ruleset: &Ruleset) {
         for &set in layout.sets {
-            self.batch.add(&nft_set(&self.table, set), MsgType::Add);
-            self.steps.push((format!("{} `{}`", if set.is_map() { "map" } else { "set" }, set.name()), true));
+            let what = format!("{} `{}`", if set.is_map() { "map" } else { "set" }, set.name());
+            self.add(&nft_set(table, set), MsgType::Add, what, true);
         }
-        self.elements(ruleset, MsgType::Add);
+        self.elements(table, ruleset, MsgType::Add);
         for chain in layout.chains {
-            let nft_chain = nft_chain(&self.table, chain);
-            self.batch.add(&nft_chain, MsgType::Add);
-            self.steps.push((format!("chain `{}`", chain.name), true));
+            let nft_chain = nft_chain(table, chain);
+            self.add(&nft_chain, MsgType::Add, format!("chain `{}`", chain.name), true);
             for &rule in chain.rules {
-                self.batch.add(&nft_rule(&nft_chain, rule), MsgType::Add);
-                self.steps.push((format!("rule `{rule}` in chain `{}`", chain.name), true));
+                let what = format!("rule `{rule}` in chain `{}`", chain.name);
+                self.add(&nft_rule(&nft_chain, rule), MsgType::Add, what, true);
             }
         }
     }
 
-    fn elements(&mut self, ruleset: &Ruleset, kind: MsgType) {
-        for set in [Set::Links, Set::Mss(Family::Ipv4), Set::Mss(Family::Ipv6)] {
-            let mut nft_set = nft_set(&self.table, set);
+    fn elements(&mut self, table: &Table, ruleset: &Ruleset, kind: MsgType) {
+        for &set in WITH_FIXED.sets {
+            let mut nft_set = nft_set(table, set);
             match set {
                 Set::Links => ruleset.route.iter().for_each(|link| nft_set.add(&IfName(link))),
                 // The kernel finds an element to delete by its key, and ignores the value.
@@ -137,21 +134,18 @@ impl Writer {
             }
             let doing = if kind == MsgType::Add { "new" } else { "old" };
             for message in nft_set.elems_iter() {
-                self.batch.add(&message, kind);
-                self.steps.push((format!("{doing} elements of `{}`", set.name()), false));
+                self.add(&message, kind, format!("{doing} elements of `{}`", set.name()), false);
             }
         }
     }
 
     fn finish(self) -> Batch {
-        let bytes: Vec<u8> = self.batch.finalize().iter().flatten().copied().collect();
-        let mut names = self.steps.into_iter();
-        let inside = messages(&bytes).flatten().filter(Message::is_of_table);
-        let steps = inside
-            .filter_map(|message| names.next().map(|(what, makes)| Step { sequence: message.sequence, what, makes }))
-            .collect();
-        Batch { bytes, steps }
+        Batch { bytes: self.batch.finalize().iter().flatten().copied().collect(), steps: self.steps }
     }
+}
+
+fn nft_table() -> Table {
+    Table::new(c_string(NAME), ProtoFamily::Inet)
 }
 
 /// nft's numbers of the types `ifname` and `integer` (`TYPE_IFNAME` and `TYPE_INTEGER` in nftables'
@@ -332,25 +326,19 @@ fn userdata(of: Set) -> Vec<u8> {
     if !of.is_map() {
         return key_order;
     }
+    // `oifname`: an expression of type `EXPR_META` (9) with the key `NFT_META_OIFNAME` (7).
+    let oifname = expression(9, &number(0, 7));
+    // `tcp option maxseg size`: an expression of type `EXPR_EXTHDR` (8) with type maxseg (2), field
+    // size (1) and description TCP option (2), in the order of `exthdr_expr_build_udata`.
+    let maxseg_size = expression(8, &[number(1, 2), number(2, 1), number(0, 2)].concat());
     [
         key_order,
         number(set::DATA_BYTE_ORDER, BIG_ENDIAN),
-        nest(set::KEY_TYPEOF, &typeof_oifname()),
-        nest(set::DATA_TYPEOF, &typeof_maxseg_size()),
+        nest(set::KEY_TYPEOF, &oifname),
+        nest(set::DATA_TYPEOF, &maxseg_size),
         number(set::DATA_INTERVAL, 0),
     ]
     .concat()
-}
-
-/// `oifname`: an expression of type `EXPR_META` (9) with the key `NFT_META_OIFNAME` (7).
-fn typeof_oifname() -> Vec<u8> {
-    expression(9, &number(0, 7))
-}
-
-/// `tcp option maxseg size`: an expression of type `EXPR_EXTHDR` (8) with type maxseg (2), field
-/// size (1) and description TCP option (2), in the order of `exthdr_expr_build_udata`.
-fn typeof_maxseg_size() -> Vec<u8> {
-    expression(8, &[number(1, 2), number(2, 1), number(0, 2)].concat())
 }
 
 /// `NFTNL_UDATA_SET_TYPEOF_EXPR` (0) and `NFTNL_UDATA_SET_TYPEOF_DATA` (1).

@@ -14,7 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use airpods_dbus::{Counters, LinkName, PathMtu};
 
 use layout::Layout;
-use readback::FoundTable;
 
 /// The table's name. Its family is `inet`, so that one table sees IPv4 and IPv6.
 pub use airpods_dbus::names::TABLE as NAME;
@@ -39,12 +38,15 @@ impl Ruleset {
 /// A table of our name, read back from the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableState {
-    /// The links that the rules act on.
+    /// Whether the table has exactly the structure that the helper makes, and no flags. With flags
+    /// it counts as foreign: for example, its rules are dormant, or another socket owns it.
+    pub is_ours: bool,
+    /// The links that the rules act on; empty if the table is foreign.
     pub ruleset: Ruleset,
     /// Handshake packets that the rules counted.
     pub counters: Counters,
-    /// Whether the table has exactly the structure that the helper makes.
-    pub is_ours: bool,
+    /// The netlink port of the socket that owns the table.
+    pub owner: Option<u32>,
 }
 
 impl TableState {
@@ -73,18 +75,15 @@ pub enum Change {
     Replace(Ruleset),
 }
 
-/// Computes the change. The table is kept only if it has the right structure and no flags.
+/// Computes the change. The table is kept only if it is ours and has the right layout.
 #[must_use]
-pub fn change(found: Option<&FoundTable>, wanted: &Ruleset) -> Change {
+pub fn change(found: Option<&TableState>, wanted: &Ruleset) -> Change {
+    if TableState::is_exactly(found, wanted) {
+        return Change::Nothing;
+    }
     match found {
-        None if wanted.is_empty() => Change::Nothing,
         Some(_) if wanted.is_empty() => Change::Delete,
-        Some(FoundTable { flags: 0, ours: Some(table), .. })
-            if std::ptr::eq(Layout::of(&table.ruleset), Layout::of(wanted)) =>
-        {
-            if table.ruleset == *wanted {
-                return Change::Nothing;
-            }
+        Some(table) if table.is_ours && std::ptr::eq(Layout::of(&table.ruleset), Layout::of(wanted)) => {
             Change::Elements { remove: difference(&table.ruleset, wanted), add: difference(wanted, &table.ruleset) }
         }
         _ => Change::Replace(wanted.clone()),

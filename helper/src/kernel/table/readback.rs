@@ -12,51 +12,57 @@ use nix::libc;
 use super::encode::structure;
 use super::layout::{Direction, Family, Layout, ROUTE_ONLY, Rule, Set, WITH_FIXED};
 use super::{Ruleset, TableState};
-use crate::kernel::wire::{Attributes, NESTED, NFGENMSG, TYPE_MASK, nfta};
+use crate::kernel::wire::{Attributes, NESTED, NFGENMSG, Object, TYPE_MASK, nfta};
 
-/// The bodies of the kernel's answers.
-#[derive(Clone, Debug, Default)]
-pub struct Answers {
-    /// The table.
-    pub table: Vec<u8>,
-    /// The table's chains that have names of ours.
-    pub chains: Vec<Vec<u8>>,
-    /// The table's sets that have names of ours.
-    pub sets: Vec<Vec<u8>>,
-    /// All rules of the table, in order.
-    pub rules: Vec<Vec<u8>>,
-    /// The elements of those sets.
-    pub elements: Vec<Vec<u8>>,
+/// The attributes of a chain that matter.
+const OF_CHAIN: [u16; 4] = [nfta::CHAIN_NAME, nfta::CHAIN_HOOK, nfta::CHAIN_POLICY, nfta::CHAIN_TYPE];
+
+/// The attributes of a set that matter.
+const OF_SET: [u16; 5] = [nfta::SET_NAME, nfta::SET_FLAGS, nfta::SET_KEY_TYPE, nfta::SET_KEY_LEN, nfta::SET_DATA_LEN];
+
+/// Parses the answers about a table: the table itself, those of its chains and sets that have names
+/// of ours, the elements of those sets, and all rules.
+#[must_use]
+pub fn table_of(answers: &[Object]) -> TableState {
+    let table = all(answers, libc::NFT_MSG_NEWTABLE).next().unwrap_or_default();
+    let has_flags = table.be32(nfta::TABLE_FLAGS).is_some_and(|flags| flags != 0);
+    let ours = if has_flags { None } else { ours(answers, table.be32(nfta::TABLE_USE)) };
+    TableState { owner: table.be32(nfta::TABLE_OWNER), ..ours.unwrap_or_default() }
 }
 
-/// A table of our name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundTable {
-    /// Its flags, `NFT_TABLE_F_*`.
-    pub flags: u32,
-    /// The netlink port of the socket that owns it.
-    pub owner: Option<u32>,
-    /// Its content, if its structure is ours, flags aside.
-    pub ours: Option<OwnTable>,
+/// The attributes of all objects of a kind (`NFT_MSG_NEW*`).
+fn all(objects: &[Object], kind: i32) -> impl Iterator<Item = Attributes<'_>> {
+    let of_kind = objects.iter().filter(move |object| i32::from(object.kind & 0xff) == kind);
+    of_kind.map(|object| Attributes::new(object.body.get(NFGENMSG..).unwrap_or_default()))
 }
 
-/// The content of a table of one of our layouts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OwnTable {
-    /// Its elements.
-    pub ruleset: Ruleset,
-    /// The packets that its rules counted.
-    pub counts: BTreeMap<Rule, u64>,
+fn ours(found: &[Object], objects: Option<u32>) -> Option<TableState> {
+    let objects = usize::try_from(objects?).ok()?;
+    // The kernel counts chains, sets and all other objects in a table, so a surplus object shows in
+    // the number.
+    let layout = [&ROUTE_ONLY, &WITH_FIXED].into_iter().find(|it| it.sets.len() + it.chains.len() == objects)?;
+    let sent = structure(layout).objects();
+    for (kind, attributes) in [(libc::NFT_MSG_NEWCHAIN, &OF_CHAIN[..]), (libc::NFT_MSG_NEWSET, &OF_SET)] {
+        let is_found = |sent| all(found, kind).any(|found| is_as_sent(sent, found, &|kind| attributes.contains(&kind)));
+        if !all(&sent, kind).all(is_found) {
+            return None;
+        }
+    }
+    let counters = counters(found, layout, &sent)?;
+    let ruleset = elements(found)?;
+    let is_ours = std::ptr::eq(Layout::of(&ruleset), layout);
+    is_ours.then_some(TableState { is_ours, ruleset, counters, owner: None })
 }
 
-impl FoundTable {
-    /// The table as the rest of the helper sees it. A table with flags counts as foreign: for
-    /// example, its rules are dormant, or another socket owns it.
-    #[must_use]
-    pub fn state(&self) -> TableState {
-        let Some(ours) = self.ours.as_ref().filter(|_| self.flags == 0) else { return TableState::default() };
-        let mut counters = Counters::default();
-        for (rule, packets) in &ours.counts {
+/// The counters, if the rules of each chain are those of the layout, in its order.
+fn counters(found: &[Object], layout: &Layout, sent: &[Object]) -> Option<Counters> {
+    let mut counters = Counters::default();
+    let mut sent_rules = all(sent, libc::NFT_MSG_NEWRULE);
+    for chain in layout.chains {
+        let in_chain = |rule: &Attributes<'_>| rule.text(nfta::RULE_CHAIN) == Some(chain.name);
+        let mut found_rules = all(found, libc::NFT_MSG_NEWRULE).filter(in_chain);
+        for rule in chain.rules {
+            let packets = packets_of_same(sent_rules.next()?, found_rules.next()?)?;
             let (Rule::RouteMtu(family, direction) | Rule::FixedMss(family, direction)) = rule else { continue };
             let counter = match (family, direction) {
                 (Family::Ipv4, Direction::Out) => &mut counters.ipv4_out,
@@ -64,134 +70,56 @@ impl FoundTable {
                 (Family::Ipv6, Direction::Out) => &mut counters.ipv6_out,
                 (Family::Ipv6, Direction::In) => &mut counters.ipv6_in,
             };
-            *counter = counter.saturating_add(*packets);
-        }
-        TableState { ruleset: ours.ruleset.clone(), counters, is_ours: true }
-    }
-}
-
-impl Answers {
-    /// Sorts messages by the kind of object.
-    pub(crate) fn of(messages: impl Iterator<Item = (i32, Vec<u8>)>) -> Self {
-        let mut answers = Self::default();
-        for (kind, body) in messages {
-            match kind {
-                libc::NFT_MSG_NEWTABLE => answers.table = body,
-                libc::NFT_MSG_NEWCHAIN => answers.chains.push(body),
-                libc::NFT_MSG_NEWSET => answers.sets.push(body),
-                libc::NFT_MSG_NEWRULE => answers.rules.push(body),
-                libc::NFT_MSG_NEWSETELEM => answers.elements.push(body),
-                _ => {}
-            }
-        }
-        answers
-    }
-}
-
-/// Parses the answers about a table.
-#[must_use]
-pub fn found(answers: &Answers) -> FoundTable {
-    let table = body(&answers.table);
-    FoundTable {
-        flags: table.be32(nfta::TABLE_FLAGS).unwrap_or_default(),
-        owner: table.be32(nfta::TABLE_OWNER),
-        ours: ours(answers, table.be32(nfta::TABLE_USE)),
-    }
-}
-
-fn body(message: &[u8]) -> Attributes<'_> {
-    Attributes::new(message.get(NFGENMSG..).unwrap_or_default())
-}
-
-fn ours(answers: &Answers, objects: Option<u32>) -> Option<OwnTable> {
-    let objects = usize::try_from(objects?).ok()?;
-    // The kernel counts chains, sets and all other objects in a table, so a surplus object shows in
-    // the number.
-    let layout = [&ROUTE_ONLY, &WITH_FIXED].into_iter().find(|it| it.sets.len() + it.chains.len() == objects)?;
-    let sent = structure(layout).contents();
-    let all = |sent: &[Vec<u8>], found: &[Vec<u8>], is_same: fn(Attributes<'_>, Attributes<'_>) -> bool| {
-        sent.iter().all(|sent| found.iter().any(|found| is_same(body(sent), body(found))))
-    };
-    if !all(&sent.chains, &answers.chains, is_same_chain) || !all(&sent.sets, &answers.sets, is_same_set) {
-        return None;
-    }
-    let counts = counts(answers, layout, &sent.rules)?;
-    let ruleset = elements(answers)?;
-    std::ptr::eq(Layout::of(&ruleset), layout).then_some(OwnTable { ruleset, counts })
-}
-
-fn is_same_chain(sent: Attributes<'_>, found: Attributes<'_>) -> bool {
-    let is_same_hook = match (sent.nested(nfta::CHAIN_HOOK), found.nested(nfta::CHAIN_HOOK)) {
-        (Some(sent), Some(found)) => is_as_sent(sent, found),
-        (sent, found) => sent.is_none() && found.is_none(),
-    };
-    let same = [nfta::CHAIN_NAME, nfta::CHAIN_POLICY, nfta::CHAIN_TYPE];
-    is_same_hook && same.into_iter().all(|kind| sent.get(kind) == found.get(kind))
-}
-
-fn is_same_set(sent: Attributes<'_>, found: Attributes<'_>) -> bool {
-    let flags = |set: Attributes<'_>| set.be32(nfta::SET_FLAGS).unwrap_or_default();
-    let same = [nfta::SET_NAME, nfta::SET_KEY_TYPE, nfta::SET_KEY_LEN, nfta::SET_DATA_LEN];
-    flags(sent) == flags(found) && same.into_iter().all(|kind| sent.get(kind) == found.get(kind))
-}
-
-/// The counts, if the rules of each chain are those of the layout, in its order.
-fn counts(answers: &Answers, layout: &Layout, sent: &[Vec<u8>]) -> Option<BTreeMap<Rule, u64>> {
-    let mut counts = BTreeMap::new();
-    let mut sent_rules = sent.iter();
-    for chain in layout.chains {
-        let in_chain = |answer: &&Vec<u8>| body(answer).text(nfta::RULE_CHAIN) == Some(chain.name);
-        let mut rules = answers.rules.iter().filter(in_chain);
-        for rule in chain.rules {
-            let counted = counts_of_same(body(sent_rules.next()?), body(rules.next()?))?;
-            counts.extend(counted.into_iter().map(|count| (*rule, count)));
+            *counter = counter.saturating_add(packets);
         }
     }
-    (sent.len() == answers.rules.len()).then_some(counts)
+    let count = |objects| all(objects, libc::NFT_MSG_NEWRULE).count();
+    (count(sent) == count(found)).then_some(counters)
 }
 
-/// The count of a rule's counter, if it has one; `None` if its expressions are not those that were
-/// sent.
-fn counts_of_same(sent: Attributes<'_>, found: Attributes<'_>) -> Option<Vec<u64>> {
+/// The packets that a rule counted; `None` if its expressions are not those that were sent.
+fn packets_of_same(sent: Attributes<'_>, found: Attributes<'_>) -> Option<u64> {
     let mut sent = sent.nested(nfta::RULE_EXPRESSIONS)?.walk();
     let mut found = found.nested(nfta::RULE_EXPRESSIONS)?.walk();
-    let mut counts = Vec::new();
+    let mut packets = 0;
     loop {
         let ((_, sent), (_, found)) = match (sent.next(), found.next()) {
             (Some(sent), Some(found)) => (sent, found),
-            (None, None) => return Some(counts),
+            (None, None) => return Some(packets),
             _ => return None,
         };
         let (sent, found) = (Attributes::new(sent), Attributes::new(found));
         let name = sent.text(nfta::EXPR_NAME).filter(|name| found.text(nfta::EXPR_NAME) == Some(*name))?;
         let data = found.nested(nfta::EXPR_DATA)?;
         if name == "counter" {
-            counts.push(data.be64(nfta::COUNTER_PACKETS)?);
-        } else if !is_as_sent(sent.nested(nfta::EXPR_DATA)?, data) {
+            packets = data.be64(nfta::COUNTER_PACKETS)?;
+        } else if !is_as_sent(sent.nested(nfta::EXPR_DATA)?, data, &|_| true) {
             return None;
         }
     }
 }
 
-/// Whether `found` has all that was sent, and all else in it is zero. An example is the flags that
-/// the kernel adds to a lookup: a set bit inverts it.
-fn is_as_sent(sent: Attributes<'_>, found: Attributes<'_>) -> bool {
+/// Whether `found` has all attributes that were sent and that matter, and all others that matter
+/// are zero. An example is the flags that the kernel adds to a lookup: a set bit inverts it.
+fn is_as_sent(sent: Attributes<'_>, found: Attributes<'_>, matters: &dyn Fn(u16) -> bool) -> bool {
     let is_same = |(kind, value): (u16, &[u8])| match found.get(kind & TYPE_MASK) {
-        Some(other) if kind & NESTED != 0 => is_as_sent(Attributes::new(value), Attributes::new(other)),
+        _ if !matters(kind & TYPE_MASK) => true,
+        Some(other) if kind & NESTED != 0 => is_as_sent(Attributes::new(value), Attributes::new(other), &|_| true),
         other => other == Some(value),
     };
-    let is_nothing =
-        |(kind, value): (u16, &[u8])| sent.get(kind & TYPE_MASK).is_some() || value.iter().all(|byte| *byte == 0);
+    let is_nothing = |(kind, value): (u16, &[u8])| {
+        let kind = kind & TYPE_MASK;
+        !matters(kind) || sent.get(kind).is_some() || value.iter().all(|byte| *byte == 0)
+    };
     sent.walk().all(is_same) && found.walk().all(is_nothing)
 }
 
 /// The elements of all sets; `None` if one is no valid link name, or the two maps disagree on a
 /// path MTU.
-fn elements(answers: &Answers) -> Option<Ruleset> {
+fn elements(answers: &[Object]) -> Option<Ruleset> {
     let mut ruleset = Ruleset::default();
     let mut by_ipv6 = BTreeMap::new();
-    for answer in &answers.elements {
-        let answer = body(answer);
+    for answer in all(answers, libc::NFT_MSG_NEWSETELEM) {
         let set = answer.text(nfta::SET_ELEM_LIST_SET)?;
         let Some(list) = answer.nested(nfta::SET_ELEM_LIST_ELEMENTS) else { continue };
         for (_, element) in list.walk() {

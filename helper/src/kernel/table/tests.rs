@@ -1,6 +1,5 @@
 //! The changes that a table needs, tested on values.
 #![allow(clippy::unwrap_used)]
-use super::readback::OwnTable;
 use super::*;
 
 fn ruleset(route: &[&str], fixed: &[(&str, u32)]) -> Ruleset {
@@ -10,8 +9,8 @@ fn ruleset(route: &[&str], fixed: &[(&str, u32)]) -> Ruleset {
     }
 }
 
-fn ours(ruleset: Ruleset) -> FoundTable {
-    FoundTable { owner: None, flags: 0, ours: Some(OwnTable { ruleset, counts: std::collections::BTreeMap::new() }) }
+fn ours(ruleset: Ruleset) -> TableState {
+    TableState { is_ours: true, ruleset, ..TableState::default() }
 }
 
 #[test]
@@ -45,23 +44,13 @@ fn another_fixed_value_takes_the_old_element_out() {
 #[test]
 fn a_foreign_table_or_one_of_another_structure_is_replaced() {
     let wanted = ruleset(&["wg0"], &[("wg1", 1300)]);
-    for found in [ours(ruleset(&["wg0"], &[])), FoundTable { owner: None, flags: 0, ours: None }] {
+    for found in [ours(ruleset(&["wg0"], &[])), TableState::default()] {
         assert_eq!(change(Some(&found), &wanted), Change::Replace(wanted.clone()));
     }
     assert_eq!(change(None, &wanted), Change::Replace(wanted.clone()));
 }
 
 #[test]
-fn our_own_structure_is_replaced_too_if_it_has_any_flag() {
-    let wanted = ruleset(&["wg0"], &[]);
-    for flags in [1, 2, 3, 4] {
-        let found = FoundTable { flags, ..ours(wanted.clone()) };
-        assert_eq!(change(Some(&found), &wanted), Change::Replace(wanted.clone()), "{flags}");
-    }
-    assert_eq!(change(Some(&ours(wanted.clone())), &wanted), Change::Nothing);
-}
-
-#[test]
 fn with_nothing_wanted_any_table_goes() {
-    assert_eq!(change(Some(&FoundTable { owner: None, flags: 0, ours: None }), &Ruleset::default()), Change::Delete);
+    assert_eq!(change(Some(&TableState::default()), &Ruleset::default()), Change::Delete);
 }

@@ -7,14 +7,14 @@ use crate::kernel::wire::{attribute, nfta};
 /// Like [`encode`], but the last message always fails: it deletes a chain that does not exist.
 pub(in crate::kernel) fn encode_with_a_refused_end(change: &Change) -> Option<Batch> {
     let mut writer = written(change)?;
-    writer.batch.add(&nftnl::Chain::new(c"nowhere", &writer.table), MsgType::Del);
-    writer.steps.push(("deleting a chain that is not there".to_owned(), false));
+    let (table, what) = (nft_table(), "deleting a chain that is not there".to_owned());
+    writer.add(&nftnl::Chain::new(c"nowhere", &table), MsgType::Del, what, false);
     Some(writer.finish())
 }
 
 /// The batch that makes an empty table with flags of the test's choice.
 pub(in crate::kernel) fn table_with_flags(flags: u32) -> Batch {
-    let mut writer = Writer::new(NAME);
+    let mut writer = Writer::default();
     writer.table("table", MsgType::Add);
     let mut batch = writer.finish();
     let (mut bytes, mut rest) = (Vec::new(), &batch.bytes[..]);
@@ -78,7 +78,10 @@ fn every_message_is_known_by_its_sequence_number() {
         .filter(|message| i32::from(message.kind) > libc::NFNL_MSG_BATCH_END)
         .map(|message| message.sequence)
         .collect();
-    assert_eq!(sequences, batch.steps.iter().map(|step| step.sequence).collect::<Vec<_>>());
+    assert_eq!(sequences.len(), batch.steps.len());
+    for (sequence, step) in sequences.iter().zip(&batch.steps) {
+        assert_eq!(batch.step(*sequence), Some(step));
+    }
     assert_eq!(batch.step(sequences[3]).unwrap().what, "set `links`");
     assert_eq!(batch.step(u32::MAX), None);
 }

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 use super::*;
 use crate::kernel::netlink::fuzzing::as_dumped;
+use crate::kernel::table::{Change, change};
 use crate::kernel::wire::attribute;
 
 /// A small random generator (xorshift64) with the same numbers in each run.
@@ -42,8 +43,13 @@ fn elements_of(set: &str, elements: &[(&[u8], Option<u16>)]) -> Vec<u8> {
     [vec![0; NFGENMSG], name, attribute(nfta::SET_ELEM_LIST_ELEMENTS, &list)].concat()
 }
 
+fn object(kind: i32, body: Vec<u8>) -> Object {
+    Object { kind: u16::try_from(kind).unwrap(), body }
+}
+
 fn read_elements(answers: &[Vec<u8>]) -> Option<Ruleset> {
-    elements(&Answers { elements: answers.to_vec(), ..Answers::default() })
+    let answers = answers.iter().map(|body| object(libc::NFT_MSG_NEWSETELEM, body.clone()));
+    elements(&answers.collect::<Vec<_>>())
 }
 
 const WG0: &[u8] = b"wg0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -85,7 +91,7 @@ fn sent_attributes_must_be_there_and_others_zero() {
     // the lookup.
     let (links, register) = (attribute(1, b"links\0"), attribute(2, &be(1)));
     let sent = [&links[..], &register].concat();
-    let is_same = |found: &[&[u8]]| is_as_sent(Attributes::new(&sent), Attributes::new(&found.concat()));
+    let is_same = |found: &[&[u8]]| is_as_sent(Attributes::new(&sent), Attributes::new(&found.concat()), &|_| true);
     assert!(is_same(&[&links, &register]) && is_same(&[&register, &links]));
     assert!(is_same(&[&links, &register, &attribute(5, &be(0))]));
     assert!(!is_same(&[&links, &register, &attribute(5, &be(1))]), "an inverted one");
@@ -93,8 +99,9 @@ fn sent_attributes_must_be_there_and_others_zero() {
     // The kernel does not set `NLA_F_NESTED`.
     let [marked, plain, other] =
         [(2 | NESTED, 6), (2, 6), (2, 17)].map(|(kind, protocol)| attribute(kind, &attribute(1, &[protocol])));
-    assert!(is_as_sent(Attributes::new(&marked), Attributes::new(&plain)));
-    assert!(!is_as_sent(Attributes::new(&marked), Attributes::new(&other)));
+    assert!(is_as_sent(Attributes::new(&marked), Attributes::new(&plain), &|_| true));
+    assert!(!is_as_sent(Attributes::new(&marked), Attributes::new(&other), &|_| true));
+    assert!(is_as_sent(Attributes::new(&marked), Attributes::new(&other), &|kind| kind != 2), "it does not matter");
 }
 
 #[test]
@@ -106,8 +113,8 @@ fn a_rule_with_an_expression_more_or_less_or_of_another_kind_is_not_ours() {
         attribute(nfta::RULE_EXPRESSIONS, &list)
     };
     let sent = rule(&[b"rt\0", b"exthdr\0"]);
-    let count = |found: &[&[u8]]| counts_of_same(Attributes::new(&sent), Attributes::new(&rule(found)));
-    assert_eq!(count(&[b"rt\0", b"exthdr\0"]), Some(Vec::new()));
+    let count = |found: &[&[u8]]| packets_of_same(Attributes::new(&sent), Attributes::new(&rule(found)));
+    assert_eq!(count(&[b"rt\0", b"exthdr\0"]), Some(0));
     for other in [&[&b"rt\0"[..]][..], &[b"rt\0", b"exthdr\0", b"log\0"], &[b"exthdr\0", b"rt\0"], &[]] {
         assert_eq!(count(other), None, "{other:?}");
     }
@@ -116,28 +123,51 @@ fn a_rule_with_an_expression_more_or_less_or_of_another_kind_is_not_ours() {
 #[test]
 fn a_table_with_any_flag_is_not_what_the_helper_makes() {
     let ruleset = Ruleset { route: [LinkName::parse("wg0").unwrap()].into(), ..Ruleset::default() };
-    let ours = OwnTable { ruleset: ruleset.clone(), counts: BTreeMap::new() };
-    let held = |flags| FoundTable { flags, owner: None, ours: Some(ours.clone()) }.state();
+    let held = |flags: u32| {
+        let mut answers = as_dumped(&ruleset);
+        answers[0].body.extend(attribute(nfta::TABLE_FLAGS, &be(flags)));
+        table_of(&answers)
+    };
     assert!(TableState::is_exactly(Some(&held(0)), &ruleset));
-    for flags in [1, 2, 4] {
-        assert_eq!(held(flags), TableState::default(), "so the reconciler sees that the rules are lost");
+    for flags in [1, 2, 3, 4] {
+        let held = held(flags);
+        assert_eq!(held, TableState::default(), "so the reconciler sees that the rules are lost");
         assert!(
-            !TableState::is_exactly(Some(&held(flags)), &ruleset)
-                && !TableState::is_exactly(Some(&held(flags)), &Ruleset::default())
+            !TableState::is_exactly(Some(&held), &ruleset) && !TableState::is_exactly(Some(&held), &Ruleset::default())
         );
+        assert_eq!(change(Some(&held), &ruleset), Change::Replace(ruleset.clone()), "{flags}");
     }
     assert!(TableState::is_exactly(None, &Ruleset::default()) && !TableState::is_exactly(None, &ruleset));
+}
+
+#[test]
+fn the_packets_of_all_rules_of_a_family_and_direction_are_added_up() {
+    let name = |text: &str| LinkName::parse(text).unwrap();
+    let (route, fixed) = ([name("wg0")].into(), [(name("wg1"), PathMtu::new(1280).unwrap())].into());
+    let mut answers = as_dumped(&Ruleset { route, fixed });
+    let rules = answers.iter_mut().filter(|answer| i32::from(answer.kind & 0xff) == libc::NFT_MSG_NEWRULE);
+    for (number, rule) in rules.enumerate() {
+        // The value of NFTA_COUNTER_PACKETS, 8 bytes behind its header.
+        let packets = [&12_u16.to_ne_bytes()[..], &nfta::COUNTER_PACKETS.to_ne_bytes(), &[0; 8]].concat();
+        if let Some(at) = rule.body.windows(12).position(|bytes| bytes == packets) {
+            rule.body[at + 4..at + 12].copy_from_slice(&(1_u64 << number).to_be_bytes());
+        }
+    }
+    // In the order of the layout. Rules 6 and 9 jump, and have no counter.
+    let counters = Counters { ipv4_out: 1 + 16, ipv4_in: 2 + 128, ipv6_out: 4 + 32, ipv6_in: 8 + 256 };
+    assert_eq!(table_of(&answers).counters, counters);
 }
 
 #[test]
 fn arbitrary_answers_are_no_table_of_ours_and_no_panic() {
     let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
     for _ in 0..20_000 {
-        let mut some = || (0..3).map(|_| numbers.bytes()).collect::<Vec<_>>();
-        let (chains, sets, rules, elements) = (some(), some(), some(), some());
-        let found = found(&Answers { table: numbers.bytes(), chains, sets, rules, elements });
-        assert_eq!(found.ours, None);
-        assert_eq!(found.state().ruleset, Ruleset::default());
+        let mut answers = vec![object(libc::NFT_MSG_NEWTABLE, numbers.bytes())];
+        for kind in [libc::NFT_MSG_NEWCHAIN, libc::NFT_MSG_NEWSET, libc::NFT_MSG_NEWRULE, libc::NFT_MSG_NEWSETELEM] {
+            answers.extend((0..3).map(|_| object(kind, numbers.bytes())));
+        }
+        let found = table_of(&answers);
+        assert_eq!((found.is_ours, found.ruleset), (false, Ruleset::default()));
     }
 }
 
@@ -157,9 +187,6 @@ fn elements_with_any_byte_changed_are_read_or_refused_without_a_panic() {
     }
     assert!(refused > 25_000, "{refused}");
 }
-
-/// The answers of a kind.
-type Part = fn(&mut Answers) -> &mut Vec<Vec<u8>>;
 
 /// The offset of the last byte of every value, with the types of the attributes around it.
 fn values(bytes: &[u8], begin: usize, within: &[u16]) -> Vec<(Vec<u16>, usize)> {
@@ -183,24 +210,22 @@ fn a_table_that_differs_in_any_value_that_its_rules_depend_on_is_not_ours() {
     let name = |text: &str| LinkName::parse(text).unwrap();
     let (route, fixed) = ([name("wg0")].into(), [(name("wg1"), PathMtu::new(1280).unwrap())].into());
     let answers = as_dumped(&Ruleset { route, fixed });
-    let ours = found(&answers).ours;
-    assert!(ours.is_some());
-    let parts: [(&str, Part); 4] = [
-        ("chain", |answers| &mut answers.chains),
-        ("set", |answers| &mut answers.sets),
-        ("rule", |answers| &mut answers.rules),
-        ("element", |answers| &mut answers.elements),
-    ];
+    let ours = table_of(&answers);
+    assert!(ours.is_ours);
     let mut of_no_matter = std::collections::BTreeSet::new();
-    for (what, part) in parts {
-        for at in 0..part(&mut answers.clone()).len() {
-            let message = part(&mut answers.clone())[at].clone();
-            for (path, byte) in values(&message, NFGENMSG, &[]) {
-                let mut changed = answers.clone();
-                part(&mut changed)[at][byte] ^= 1;
-                if found(&changed).ours == ours {
-                    of_no_matter.insert(format!("{what} {path:?}"));
-                }
+    for (at, answer) in answers.iter().enumerate() {
+        let what = match i32::from(answer.kind & 0xff) {
+            libc::NFT_MSG_NEWCHAIN => "chain",
+            libc::NFT_MSG_NEWSET => "set",
+            libc::NFT_MSG_NEWRULE => "rule",
+            libc::NFT_MSG_NEWSETELEM => "element",
+            _ => continue,
+        };
+        for (path, byte) in values(&answer.body, NFGENMSG, &[]) {
+            let mut changed = answers.clone();
+            changed[at].body[byte] ^= 1;
+            if table_of(&changed) == ours {
+                of_no_matter.insert(format!("{what} {path:?}"));
             }
         }
     }
