@@ -13,12 +13,12 @@ use airpods_dbus::names::HELPER_USER;
 use airpods_helper::after_stop;
 use airpods_helper::authority::{Authority, Polkit};
 use airpods_helper::bus;
-use airpods_helper::daemon::systemd::Systemd;
-use airpods_helper::daemon::{Daemon, ExitReason};
+use airpods_helper::daemon::{Daemon, ServiceManager};
 use airpods_helper::failure::{Exit, Failure};
 use airpods_helper::kernel::netlink::Netlink;
 use airpods_helper::log::{Line, Log};
 use airpods_helper::privilege::{self, Ids};
+use airpods_helper::reconcile::Reconciler;
 use airpods_helper::state::StateDirs;
 use nix::sys::signal::{SigSet, Signal as Number};
 use nix::sys::stat::{Mode, umask};
@@ -111,30 +111,25 @@ fn run(task: Task, log: &Log) -> Result<(), Failure> {
         if task == Task::AfterStop {
             return Ok(after_stop::run(&runtime, &mut kernel, &state_dirs, log).await?);
         }
-        let reason = serve(runtime, kernel, state_dirs, log.clone()).await?;
-        log.write(Line::info("ended").with("cause", if reason == ExitReason::Unused { "unused" } else { "stopped" }));
+        let reconciler = Reconciler::new(Box::new(kernel), state_dirs, log.clone());
+        serve(runtime, reconciler, log.clone()).await?;
+        log.write(Line::info("ended"));
         Ok(())
     })
 }
 
-async fn serve(
-    runtime: SharedRuntime,
-    kernel: Netlink,
-    state_dirs: StateDirs,
-    log: Log,
-) -> Result<ExitReason, Failure> {
+async fn serve(runtime: SharedRuntime, reconciler: Reconciler, log: Log) -> Result<(), Failure> {
     // The handlers are installed before the bus name is taken, so an early signal is not lost.
     let mut signals = Signals::new(&runtime, [Signal::Terminate, Signal::Interrupt]).map_err(not_started)?;
     let stop = async move {
         // If waiting for signals fails, the helper stops: no later SIGTERM could reach it.
         drop(signals.recv().await);
     };
-    let (kernel, service_manager) = (Box::new(kernel), Box::new(Systemd));
-    let daemon =
-        Daemon { runtime: runtime.clone(), kernel, state_dirs, log, idle_timeout: IDLE_TIMEOUT, service_manager };
+    let bus = Address::system().map_err(bus::unreachable)?;
+    let daemon = Daemon::new(reconciler, runtime.clone(), log, IDLE_TIMEOUT, ServiceManager::of_environment());
     let polkit =
         |connection: &Connection| -> Box<dyn Authority> { Box::new(Polkit::over(connection.clone(), runtime)) };
-    daemon.run(&Address::system().map_err(bus::unreachable)?, polkit, stop).await
+    daemon.run(&bus, polkit, stop).await.map(drop)
 }
 
 /// Makes the process the helper's user with `CAP_NET_ADMIN` alone; it cannot get root back.

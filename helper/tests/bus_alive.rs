@@ -89,6 +89,17 @@ fn a_helper_whose_kernel_does_not_answer_gives_no_sign_of_life_until_it_does() {
 }
 
 #[test]
+fn a_helper_with_nothing_to_do_gives_two_signs_of_life_per_watchdog_timeout() {
+    let timeout = Duration::from_secs(2);
+    let manager = Manager { watchdog: Some(timeout), ..Manager::default() };
+    let helper = Helper::with(Setup { manager, ..Setup::default() });
+    let begun = Instant::now();
+    helper.wait_until("signs of life", || signs(&helper) >= 3);
+    // With one sign per timeout the third would come after two timeouts.
+    assert!(begun.elapsed() < timeout * 2, "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_helper_that_cannot_watch_its_kernel_gives_signs_of_life() {
     let view = Box::new(|_| -> Box<dyn Kernel> { Box::new(Unsupported { piece: "nf_tables".to_owned() }) });
     let helper = Helper::with(Setup { manager: watched(), view, ..Setup::default() });

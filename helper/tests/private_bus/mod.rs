@@ -19,6 +19,7 @@ use airpods_helper::doubles::{LinesKept, Recording, Simulated};
 use airpods_helper::failure::Failure;
 use airpods_helper::kernel::{Kernel, Link, Routes};
 use airpods_helper::log::{Line, Log};
+use airpods_helper::reconcile::Reconciler;
 use airpods_helper::state::StateDirs;
 use airpods_lab::BusDaemon;
 use tempfile::TempDir;
@@ -257,8 +258,8 @@ fn run(
         let asked = asked.listen();
         zruntime::block_on(async move {
             let runtime = SharedRuntime::current().unwrap();
-            let service_manager = Box::new(manager);
-            let daemon = Daemon { runtime: runtime.clone(), kernel, state_dirs, log, idle_timeout, service_manager };
+            let reconciler = Reconciler::new(kernel, state_dirs, log.clone());
+            let daemon = Daemon::new(reconciler, runtime.clone(), log, idle_timeout, manager.into());
             let authority = |connection: &Connection| -> Box<dyn Authority> {
                 match recording {
                     Some(recording) => Box::new(recording),

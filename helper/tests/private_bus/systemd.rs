@@ -1,10 +1,9 @@
 //! A fake service manager.
 
-use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use airpods_helper::daemon::systemd::ServiceManager;
+use airpods_helper::daemon::ServiceManager;
 use sd_notify::NotifyState;
 
 /// A service manager that records its notifications. Clones share the record.
@@ -28,17 +27,12 @@ impl Manager {
     }
 }
 
-impl ServiceManager for Manager {
-    fn is_there(&self) -> bool {
-        self.is_there
-    }
-
-    fn watchdog(&self) -> Option<Duration> {
-        self.watchdog
-    }
-
-    fn notify(&self, states: &[NotifyState<'_>]) -> io::Result<()> {
-        self.notifications.lock().unwrap().extend(states.iter().map(ToString::to_string));
-        Ok(())
+impl From<Manager> for ServiceManager {
+    fn from(Manager { is_there, watchdog, notifications }: Manager) -> Self {
+        let notify = Box::new(move |state: NotifyState<'_>| {
+            notifications.lock().unwrap().push(state.to_string());
+            Ok(())
+        });
+        Self { is_there, watchdog, notify }
     }
 }
