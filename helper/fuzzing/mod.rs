@@ -67,16 +67,16 @@ pub fn options(bytes: &[u8]) {
 pub fn state_file(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(saved) = state::parse(text) else { return };
-    assert!(saved.desired.named.len() <= MAX_CLAMPS && saved.known.len() <= MAX_CLAMPS);
-    let written = state::render(&saved.desired, &saved.known).unwrap();
+    assert!(saved.named.len() <= MAX_CLAMPS && saved.known.len() <= MAX_CLAMPS);
+    let written = state::render(&saved);
     assert!(u64::try_from(written.len()).unwrap() <= state::MAX_SIZE);
     let read = state::parse(&written).unwrap();
     assert_eq!(read, saved);
-    assert_eq!(state::render(&read.desired, &read.known).unwrap(), written);
+    assert_eq!(state::render(&read), written);
     // `persisted` selects a subset, and applying it twice changes nothing.
-    let kept = saved.desired.persisted();
+    let kept = saved.persisted();
     assert_eq!(kept.persisted(), kept);
-    assert!(kept.named.keys().all(|link| saved.desired.named.contains_key(link)));
+    assert!(kept.named.keys().all(|link| saved.named.contains_key(link)));
 }
 
 /// A log line stays one line of printable ASCII, and no value leaves its field.

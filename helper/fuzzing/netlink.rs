@@ -1,13 +1,13 @@
 //! Properties that must hold for any bytes read as netlink. See [`crate::fuzzing`].
 #![allow(clippy::panic, clippy::unwrap_used, clippy::missing_panics_doc, reason = "a panic is how a finding is told")]
 
-use airpods_dbus::{LinkName, PathMtu, names::MAX_CLAMPS};
+use airpods_dbus::{ClampOptions, LinkName, PathMtu, names::MAX_CLAMPS};
 use nix::libc;
 
 use super::events::{LONGEST_NAME, RuleFilter};
 use super::links;
 use super::routes::Route;
-use crate::clamp::{accept, in_use};
+use crate::clamp::{Desired, accept, plan};
 use crate::kernel::table::encode::encode;
 use crate::kernel::table::readback::table_of;
 use crate::kernel::table::{Change, change};
@@ -48,8 +48,9 @@ pub fn link(body: &[u8]) {
     };
     assert_eq!(LinkName::of_kernel(link.name.as_str().as_bytes()).as_ref(), Ok(&link.name));
     assert_eq!(link.routes, Routes::default(), "that is not in the message");
-    assert!(!in_use(&link));
-    if let Err(refusal) = accept(&link.name, airpods_dbus::ClampOptions::default(), Some(&link)) {
+    let auto = Desired { auto: Some(ClampOptions::default()), ..Desired::default() };
+    assert!(plan(&auto, std::slice::from_ref(&link)).clamps.is_empty(), "no route through it is known");
+    if let Err(refusal) = accept(&link.name, ClampOptions::default(), Some(&link)) {
         assert!(!link.kind.is_vpn());
         assert!(is_harmless(refusal.message()), "{refusal:?}");
     }

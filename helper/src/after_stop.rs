@@ -86,7 +86,7 @@ pub async fn run(
 fn remove(kernel: &mut dyn Kernel, state_dirs: &StateDirs, log: &Log, cause: &str) -> Result<(), KernelError> {
     let Some(table) = kernel.read_table()? else { return Ok(()) };
     let (saved, _) = state_dirs.load();
-    if !table.is_ours && saved.desired.is_empty() {
+    if !table.is_ours && saved.is_empty() {
         log.write(Line::warning("foreign-table-left").with("table", "inet airpods"));
         return Ok(());
     }
@@ -162,7 +162,7 @@ mod tests {
         remove(&mut kernel, &state_dirs, &LinesKept::log().0, "stopped").unwrap();
         assert!(kernel.has_foreign_table());
         let named = [(LinkName::parse("wg0").unwrap(), ClampOptions::default())].into();
-        state_dirs.save_runtime(&Desired { auto: None, named }, &std::collections::BTreeSet::new()).unwrap();
+        state_dirs.save_runtime(&Desired { named, ..Desired::default() }).unwrap();
         remove(&mut kernel, &state_dirs, &LinesKept::log().0, "stopped").unwrap();
         assert!(!kernel.has_foreign_table());
     }

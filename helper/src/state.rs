@@ -5,16 +5,15 @@
 //! not trust the file: a symbolic link, a fifo, a huge or a malformed file is logged and ignored.
 //! It never keeps the helper from starting.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use airpods_dbus::{ClampOptions, LinkName, names::MAX_CLAMPS};
+use airpods_dbus::{ClampOptions, Error, ErrorKind, LinkName, names::MAX_CLAMPS};
 use nix::fcntl::OFlag;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::clamp::Desired;
 
@@ -35,139 +34,142 @@ pub struct StateDirs {
     pub persistent: PathBuf,
 }
 
+/// Why state could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} `{}`: {source}", path.display())]
+pub struct StateError {
+    doing: &'static str,
+    /// The affected file or folder.
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl StateError {
+    fn new(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self { doing, path: path.to_owned(), source }
+    }
+}
+
+/// The error for a caller: only failures of the persistent file reach one.
+impl From<StateError> for Error {
+    fn from(error: StateError) -> Self {
+        ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {error}"))
+    }
+}
+
+/// The content of a state file. Deserialising validates its names and options.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    version: u32,
+    auto: Option<ClampOptions>,
+    clamps: BTreeMap<LinkName, ClampOptions>,
+    known: BTreeSet<LinkName>,
+}
+
 impl StateDirs {
     /// The released helper's folders, as in `RuntimeDirectory=` and `StateDirectory=` of its unit.
     #[must_use]
     pub fn system() -> Self {
         Self { runtime: PathBuf::from("/run/airpods-helper"), persistent: PathBuf::from("/var/lib/airpods-helper") }
     }
-}
 
-/// Why state could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum StateError {
-    /// The file system refused.
-    #[error("cannot {doing} `{}`: {source}", path.display())]
-    Io {
-        /// The failed operation.
-        doing: &'static str,
-        /// The affected file or folder.
-        path: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The file is not one that this helper wrote.
-    #[error("`{}` is not a state file: {why}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// The fault.
-        why: String,
-    },
-}
-
-impl StateError {
-    fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { doing, path: path.to_owned(), source }
-    }
-}
-
-/// The state that a starting helper finds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SavedState {
-    /// The desired state of the former helper.
-    pub desired: Desired,
-    /// The names of VPN links that auto had seen.
-    pub known: BTreeSet<LinkName>,
-}
-
-/// The content of a state file. Deserialising validates its names and options.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StateFile<'a> {
-    version: u32,
-    auto: Option<ClampOptions>,
-    clamps: Cow<'a, BTreeMap<LinkName, ClampOptions>>,
-    known: Cow<'a, BTreeSet<LinkName>>,
-}
-
-impl StateDirs {
     /// Creates the folders, accessible to the helper's user alone, while the process is still root.
     /// If a service manager starts the helper, it has already created them.
     ///
     /// # Errors
-    /// [`StateError::Io`], also if an existing folder belongs to another user.
+    /// [`StateError`], also if an existing folder belongs to another user.
     pub fn create_for(&self, uid: u32, gid: u32) -> Result<(), StateError> {
         let mut folders = [&self.runtime, &self.persistent].into_iter();
-        folders.try_for_each(|folder| make_folder(folder, uid, gid).map_err(StateError::io("make", folder)))
+        folders.try_for_each(|folder| make_folder(folder, uid, gid).map_err(StateError::new("make", folder)))
     }
 
     /// Reads the remembered state: the runtime file's, or else the persistent file's. Also returns
     /// the errors of files that exist but are unusable.
     #[must_use]
-    pub fn load(&self) -> (SavedState, Vec<StateError>) {
+    pub fn load(&self) -> (Desired, Vec<StateError>) {
         let mut errors = Vec::new();
-        for folder in [&self.runtime, &self.persistent] {
-            match read(&folder.join(FILE)) {
+        for file in [self.runtime.join(FILE), self.persistent.join(FILE)] {
+            match read(&file) {
                 Ok(Some(saved)) => return (saved, errors),
                 Ok(None) => {}
-                Err(error) => errors.push(error),
+                Err(error) => errors.push(StateError::new("use", &file)(error)),
             }
         }
-        (SavedState::default(), errors)
+        (Desired::default(), errors)
     }
 
-    /// Writes the desired state until the next boot.
+    /// Writes the desired state until the next boot. If that fails, it removes a file with other
+    /// clamps: at the next start they would override the persistent ones.
     ///
     /// # Errors
-    /// [`StateError::Io`]; the file is then as it was.
-    pub fn save_runtime(&self, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
-        write_or_remove(&self.runtime, desired, known)
+    /// [`StateError`] if the state was not written.
+    pub fn save_runtime(&self, desired: &Desired) -> Result<(), StateError> {
+        StateText::new(&self.runtime, desired).write().map(drop).inspect_err(|_| {
+            if !has_clamps(&self.runtime, desired) {
+                // A failure is that of the write, which is reported.
+                drop(self.remove_runtime());
+            }
+        })
     }
 
-    /// Writes the state kept across reboots, unless the file already has it. With a persistent auto
-    /// it includes the known names, so each of these links is clamped from its first SYN after the
-    /// reboot, too.
-    ///
-    /// # Errors
-    /// [`StateError::Io`]; the file is then as it was, unless writing the former text back failed,
-    /// too.
-    pub fn persist(&self, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
-        let kept = desired.persisted();
-        let known = if kept.auto.is_some() { known } else { &BTreeSet::new() };
-        write_or_remove(&self.persistent, &kept, known)
+    /// The text of the persistent file for a desired state. With a persistent auto it includes the
+    /// known names, so each of these links is clamped from its first SYN after the reboot, too.
+    #[must_use]
+    pub fn kept(&self, desired: &Desired) -> StateText {
+        StateText::new(&self.persistent, &desired.persisted())
     }
 
-    /// Whether the persistent file already has the persistent part of `desired`. An unreadable file
-    /// does not.
+    /// Whether the persistent file already has the persistent clamps of `desired`. An unreadable
+    /// file does not.
     #[must_use]
     pub fn keeps(&self, desired: &Desired) -> bool {
-        let kept = desired.persisted();
-        match read(&self.persistent.join(FILE)) {
-            Ok(Some(saved)) => saved.desired == kept,
-            Ok(None) => kept.is_empty(),
-            Err(_) => false,
-        }
-    }
-
-    /// Removes the runtime file unless it has the desired state: a stale one would override the
-    /// persistent file at the next start.
-    ///
-    /// # Errors
-    /// [`StateError::Io`].
-    pub fn remove_stale_runtime(&self, desired: &Desired) -> Result<(), StateError> {
-        match read(&self.runtime.join(FILE)) {
-            Ok(Some(saved)) if saved.desired == *desired => Ok(()),
-            _ => self.remove_runtime(),
-        }
+        has_clamps(&self.persistent, &desired.persisted())
     }
 
     /// Removes the runtime file.
     ///
     /// # Errors
-    /// [`StateError::Io`].
+    /// [`StateError`].
     pub fn remove_runtime(&self) -> Result<(), StateError> {
-        remove(&self.runtime.join(FILE))
+        let file = self.runtime.join(FILE);
+        remove(&file).map_err(StateError::new("remove", &file))
+    }
+}
+
+/// A text for the state file of a folder.
+#[derive(Debug)]
+pub struct StateText {
+    folder: PathBuf,
+    /// `None` for no file.
+    text: Option<String>,
+}
+
+impl StateText {
+    fn new(folder: &Path, desired: &Desired) -> Self {
+        Self { folder: folder.to_owned(), text: (!desired.is_empty()).then(|| render(desired)) }
+    }
+
+    /// Writes the text, and blocks until it is on the disk. Returns the former text, or `None` if
+    /// it is the same. An unreadable former file counts as absent.
+    ///
+    /// # Errors
+    /// [`StateError`]; the file is then as it was, unless writing the former text back failed, too.
+    pub fn write(self) -> Result<Option<Self>, StateError> {
+        let path = self.folder.join(FILE);
+        let failed = StateError::new("write", &path);
+        let before = read_text(&path);
+        if before.as_ref().is_ok_and(|before| *before == self.text) {
+            return Ok(None);
+        }
+        let before = before.ok().flatten();
+        let replaced = replace(&path, self.text.as_deref()).and_then(|()| {
+            // A rename or a removal reaches the disk only with an fsync of its folder. An error
+            // promises that nothing has changed, so the former text is put back.
+            let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
+            synced.inspect_err(|_| drop(replace(&path, before.as_deref())))
+        });
+        replaced.map(|()| Some(Self { text: before, ..self })).map_err(failed)
     }
 }
 
@@ -188,92 +190,70 @@ fn make_folder(folder: &Path, uid: u32, gid: u32) -> io::Result<()> {
     std::os::unix::fs::fchown(&opened, Some(uid), Some(gid))
 }
 
-fn read(path: &Path) -> Result<Option<SavedState>, StateError> {
-    let malformed = |why| StateError::Malformed { path: path.to_owned(), why };
-    read_text(path)?.map(|text| parse(&text)).transpose().map_err(malformed)
+/// Whether the file of a folder has the clamps of `desired`. The names that auto knows may differ.
+fn has_clamps(folder: &Path, desired: &Desired) -> bool {
+    read(&folder.join(FILE)).is_ok_and(|saved| {
+        let saved = saved.unwrap_or_default();
+        (saved.auto, &saved.named) == (desired.auto, &desired.named)
+    })
 }
 
-fn read_text(path: &Path) -> Result<Option<String>, StateError> {
-    let malformed = |why: String| StateError::Malformed { path: path.to_owned(), why };
+fn read(path: &Path) -> io::Result<Option<Desired>> {
+    read_text(path)?.map(|text| parse(&text)).transpose()
+}
+
+fn read_text(path: &Path) -> io::Result<Option<String>> {
     // O_NONBLOCK: opening a fifo must not wait for its other end.
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
-        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(StateError::io("open", path)(error)),
+        opened => opened?,
     };
-    let about = file.metadata().map_err(StateError::io("read", path))?;
+    let about = file.metadata()?;
     if !about.is_file() || about.len() > MAX_SIZE {
-        return Err(malformed(format!("it is no regular file of at most {MAX_SIZE} bytes")));
+        return Err(io::Error::other(format!("it is no regular file of at most {MAX_SIZE} bytes")));
     }
     if about.mode() & 0o022 != 0 {
-        return Err(malformed("others may write to it".to_owned()));
+        return Err(io::Error::other("others may write to it"));
     }
     let mut text = String::new();
     // Bounded again: the file may have grown since the check.
-    file.take(MAX_SIZE).read_to_string(&mut text).map_err(StateError::io("read", path))?;
+    file.take(MAX_SIZE).read_to_string(&mut text)?;
     Ok(Some(text))
 }
 
 /// Parses the text of a state file.
-pub(crate) fn parse(text: &str) -> Result<SavedState, String> {
-    let file: StateFile<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    if file.version != VERSION {
-        return Err(format!("its version is {}, not {VERSION}", file.version));
+pub(crate) fn parse(text: &str) -> io::Result<Desired> {
+    let Content { version, auto, clamps: named, known } = serde_json::from_str(text)?;
+    if version != VERSION {
+        return Err(io::Error::other(format!("its version is {version}, not {VERSION}")));
     }
-    if file.clamps.len() > MAX_CLAMPS || file.known.len() > MAX_CLAMPS {
-        return Err(format!("it has more than {MAX_CLAMPS} entries"));
+    if named.len() > MAX_CLAMPS || known.len() > MAX_CLAMPS {
+        return Err(io::Error::other(format!("it has more than {MAX_CLAMPS} entries")));
     }
-    let desired = Desired { auto: file.auto, named: file.clamps.into_owned() };
-    Ok(SavedState { desired, known: file.known.into_owned() })
+    Ok(Desired { auto, named, known })
 }
 
 /// Renders the text of a state file.
-pub(crate) fn render(desired: &Desired, known: &BTreeSet<LinkName>) -> serde_json::Result<String> {
-    let (clamps, known) = (Cow::Borrowed(&desired.named), Cow::Borrowed(known));
-    serde_json::to_string(&StateFile { version: VERSION, auto: desired.auto, clamps, known })
+pub(crate) fn render(Desired { auto, named, known }: &Desired) -> String {
+    serde_json::json!({ "version": VERSION, "auto": auto, "clamps": named, "known": known }).to_string()
 }
 
-fn write_or_remove(folder: &Path, desired: &Desired, known: &BTreeSet<LinkName>) -> Result<(), StateError> {
-    let path = folder.join(FILE);
-    let wanted = (!desired.is_empty()).then(|| render(desired, known));
-    let wanted = wanted.transpose().map_err(|error| StateError::io("encode", &path)(error.into()))?;
-    let before = read_text(&path);
-    if before.as_ref().is_ok_and(|before| *before == wanted) {
-        return Ok(());
-    }
-    replace(folder, wanted.as_deref())?;
-    // A rename or a removal reaches the disk only with an fsync of its folder.
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|source| {
-        // An error promises that nothing has changed, so this puts the former text back. It may not
-        // reach the disk either. An unreadable former file counts as absent.
-        drop(replace(folder, before.ok().flatten().as_deref()));
-        StateError::io("replace", &path)(source)
-    })
-}
-
-/// Replaces the file in the folder by this text, or removes it for `None`.
-fn replace(folder: &Path, text: Option<&str>) -> Result<(), StateError> {
-    let path = folder.join(FILE);
-    let Some(text) = text else { return remove(&path) };
-    let failed = |doing| StateError::io(doing, &path);
-    let beside = folder.join(format!(".{FILE}.new"));
+/// Replaces the file by this text, or removes it for `None`.
+fn replace(path: &Path, text: Option<&str>) -> io::Result<()> {
+    let Some(text) = text else { return remove(path) };
+    let beside = path.with_file_name(format!(".{FILE}.new"));
     remove(&beside)?;
     // `create_new` (O_EXCL, open(2)) fails if anything is there, and follows no symbolic link.
-    let mut file =
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).map_err(failed("write"))?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed("write"));
-    let replaced = written.and_then(|()| fs::rename(&beside, &path).map_err(failed("replace")));
-    if replaced.is_err() {
-        // A partial file is useless, and on a full disk it takes space.
-        drop(remove(&beside));
-    }
-    replaced
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
+    // A partial file is useless, and on a full disk it takes space.
+    written.and_then(|()| fs::rename(&beside, path)).inspect_err(|_| drop(remove(&beside)))
 }
 
-fn remove(path: &Path) -> Result<(), StateError> {
+fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StateError::io("remove", path)(source)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }

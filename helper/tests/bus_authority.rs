@@ -126,7 +126,7 @@ fn a_clamp_kept_during_the_polkit_check_stays_and_the_caller_gets_busy() {
         assert_eq!(kind(off.join().unwrap()), ErrorKind::Busy);
     });
     let (saved, _) = helper.state_dirs.load();
-    assert!(saved.desired.named.values().all(|options| options.persist) && helper.clamped() == ["wg0"]);
+    assert!(saved.named.values().all(|options| options.persist) && helper.clamped() == ["wg0"]);
 }
 
 #[test]

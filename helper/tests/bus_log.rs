@@ -29,17 +29,17 @@ fn a_mutating_call_has_one_line_with_who_what_and_what_came_of_it() {
     let name = client.name();
     let lines: Vec<_> = helper.audit().iter().map(|line| line.to_string().replace(&name, ":1.N")).collect();
     let on = "event=clamp-on uid=0 sender=:1.N action=org.airpods.helper1.clamp-on";
+    let options = "mtu=route persist=no";
     assert_eq!(
         lines,
         [
-            format!("level=info {on} link=wg0 result=changed detail=\"link wg0 is clamped to the route MTU\""),
-            format!("level=info {on} link=wg0 result=unchanged"),
-            "level=info event=clamp-off uid=0 sender=:1.N action=org.airpods.helper1.clamp-off link=wg0 result=changed \
-             detail=\"link wg0 is no longer clamped by name\""
+            format!("level=info {on} link=wg0 {options} result=changed"),
+            format!("level=info {on} link=wg0 {options} result=unchanged"),
+            "level=info event=clamp-off uid=0 sender=:1.N action=org.airpods.helper1.clamp-off link=wg0 result=changed"
                 .to_owned(),
             "level=info event=reset uid=0 sender=:1.N action=org.airpods.helper1.reset link=\"\" result=unchanged"
                 .to_owned(),
-            format!("level=warning {on} link=wg1 result=AccessDenied detail=\"polkit does not allow this\""),
+            format!("level=warning {on} link=wg1 {options} result=AccessDenied detail=\"polkit does not allow this\""),
             format!(
                 "level=warning {on} link=\"a\\u{{1b}}[31m\\nb\" result=InvalidLinkName detail=\"a link name here has \
                  only letters, digits, `_`, `=`, `+`, `.` and `-` and does not begin with `-`; byte 1 breaks this\""

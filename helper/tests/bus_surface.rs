@@ -72,7 +72,7 @@ fn reset_drops_everything() {
     assert_eq!((client.on_with("wg0", kept), client.on_link("")), (Ok(true), Ok(true)));
     assert_eq!((client.reset(), client.reset()), (Ok(true), Ok(false)));
     assert_eq!(helper.kernel.table(), None);
-    assert_eq!(helper.state_dirs.load().0.desired, airpods_helper::clamp::Desired::default());
+    assert_eq!(helper.state_dirs.load().0, airpods_helper::clamp::Desired::default());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use zbus::names::OwnedUniqueName;
 
 use airpods_dbus::{ClampOptions, Error, ErrorKind, names};
 
-use crate::clamp::Request;
+use crate::clamp::{Request, yes_or_no};
 use crate::log::Line;
 
 pub use polkit::Polkit;
@@ -130,17 +130,13 @@ impl Question {
     /// The details, for polkit rules and for the text of the prompt.
     #[must_use]
     pub fn details(&self) -> Vec<(&'static str, String)> {
-        let yes_or_no = |is_so| if is_so { "yes" } else { "no" }.to_owned();
         let interface = match &self.request {
             Request::ClampOn(target, _) | Request::ClampOff(target) => target.to_string(),
             // Link names of callers have no spaces, so this cannot be mistaken for one.
             Request::Reset => "every link".to_owned(),
         };
         let mut details = vec![("interface", interface), ("operation", self.action().operation().to_owned())];
-        if let Request::ClampOn(_, options) = &self.request {
-            details.push(("mtu", options.mtu.map_or_else(|| "route".to_owned(), |mtu| mtu.to_string())));
-            details.push(("persist", yes_or_no(options.persist)));
-        }
+        details.extend(self.request.options());
         details.push(("kept-now", yes_or_no(self.kept_now)));
         details
     }

@@ -19,8 +19,9 @@ use super::person::Person;
 use super::quota::{Prompt, Slot};
 use super::service::Service;
 use crate::authority::{Action, Caller, Permit, PromptMode, Question, authorise};
+use crate::clamp::Request;
 use crate::log::Line;
-use crate::reconcile::{LEAVING, Outcome, Persist};
+use crate::reconcile::LEAVING;
 
 /// How long a call waits for another prompt to end before it is refused.
 const TURN: Duration = Duration::from_secs(1);
@@ -39,56 +40,57 @@ impl Service {
         slot: Slot,
     ) {
         let outcome = self.decide(&connection, person, &caller, &mut requested).await;
-        self.account_for(person, &requested, &caller, &outcome);
+        let line = || requested.line(Some(caller.uid), &caller.name, &outcome);
+        if outcome == Ok(true) {
+            // A line about a change is never withheld.
+            self.log.write(line());
+        } else {
+            self.log_limited(Some(person), line);
+        }
         self.keep_names();
         self.announce(&connection).await;
         let answer = match &outcome {
-            Ok(outcome) => to.with(&outcome.as_ref().is_some_and(|outcome| outcome.changed)),
+            Ok(is_changed) => to.with(is_changed),
             Err(error) => to.error(error),
         };
         self.finish(&connection, answer, slot).await;
     }
 
-    /// Runs the steps up to the commit; `None` if there was nothing to do.
+    /// Runs the steps up to the commit, and returns whether anything changed.
     async fn decide(
         &self,
         connection: &Connection,
         person: Person,
         caller: &Caller,
         requested: &mut RequestedChange,
-    ) -> Result<Option<Outcome>> {
+    ) -> Result<bool> {
         let request = self.reconciler().narrowed(requested.request.clone()?)?;
         requested.action = Action::of(&request);
         if !self.reconciler().consider(&request)? {
-            return Ok(None);
+            return Ok(false);
         }
         let kept_now = self.reconciler().affects_kept(&request);
         let question = Question::about(caller.clone(), request, kept_now, requested.interaction);
         let permit = or(self.permit(connection, person, &question), self.wait_for_leave()).await?;
-        let mut disk = None;
-        let pending = loop {
-            let decision = self.reconciler().pending_persist(&permit, disk.is_some())?;
-            match decision {
-                Persist::Locked => disk = Some(self.disk.lock().await),
-                Persist::Decided(pending) => break pending.map(Arc::new),
-            }
-        };
-        if let Some(pending) = pending.clone() {
-            unblock(move || pending.write()).await?;
+        let concerns_kept = self.reconciler().concerns_kept(permit.request());
+        let disk = if concerns_kept { Some(self.disk.lock().await) } else { None };
+        let mut former = None;
+        if disk.is_some() {
+            let text = self.reconciler().kept_after(&permit)?;
+            former = unblock(move || text.write()).await?;
         }
+        let is_written = former.is_some();
         // The re-check comes after the write, because a slow disk can take long enough for the
         // caller to leave.
         let connected = check_connected(&self.runtime, connection, &caller.name).await;
         let committed = connected.and_then(|()| self.reconciler().commit(permit));
-        let is_written = pending.is_some();
         if committed.is_err()
-            && let Some(pending) = pending
-            && let Err(error) = unblock(move || pending.revert()).await
+            && let Some(former) = former
+            && let Err(error) = unblock(move || former.write()).await
         {
             self.log.write(Line::error("undo-failed").with("cause", error));
         }
-        let outcome = committed?;
-        Ok(Some(Outcome { changed: outcome.changed || is_written, ..outcome }))
+        Ok(committed? || is_written)
     }
 
     async fn permit(&self, connection: &Connection, person: Person, question: &Question) -> Result<Permit> {
@@ -131,36 +133,19 @@ impl Service {
             }
         }
     }
-
-    /// Writes the log line of a call. A line about a change is never withheld.
-    fn account_for(
-        &self,
-        person: Person,
-        requested: &RequestedChange,
-        caller: &Caller,
-        outcome: &Result<Option<Outcome>>,
-    ) {
-        let line = || requested.line(Some(caller.uid), &caller.name, outcome);
-        if matches!(outcome, Ok(Some(Outcome { changed: true, .. }))) {
-            self.log.write(line());
-        } else {
-            self.log_limited(Some(person), line);
-        }
-    }
 }
 
 impl RequestedChange {
     /// The log line of a call: the caller, the request and the result.
-    pub(super) fn line(&self, uid: Option<u32>, caller: &OwnedUniqueName, outcome: &Result<Option<Outcome>>) -> Line {
-        let line = match outcome {
-            Ok(_) => Line::info(self.action.operation()),
-            Err(_) => Line::warning(self.action.operation()),
-        };
+    pub(super) fn line(&self, uid: Option<u32>, caller: &OwnedUniqueName, outcome: &Result<bool>) -> Line {
+        let event = self.action.operation();
+        let line = if outcome.is_ok() { Line::info(event) } else { Line::warning(event) };
         let line = line.with("uid", or_unknown(uid)).with("sender", caller);
         let line = line.with("action", self.action.id()).with("link", &self.link);
+        let options = self.request.iter().flat_map(Request::options);
+        let line = options.fold(line, |line, (option, value)| line.with(option, value));
         match outcome {
-            Ok(Some(Outcome { changed: true, change })) => line.with("result", "changed").with("detail", change),
-            Ok(_) => line.with("result", "unchanged"),
+            Ok(is_changed) => line.with("result", if *is_changed { "changed" } else { "unchanged" }),
             Err(error) => line.with("result", error.kind().short_name()).with("detail", error),
         }
     }

@@ -125,10 +125,10 @@ impl Service {
         let service = Arc::clone(self);
         let keep = async move {
             let _disk = service.disk.lock().await;
-            let pending = service.reconciler().pending_names();
-            if let Some(pending) = pending {
-                let written = unblock(move || pending.write()).await;
-                service.reconciler().names_written(written);
+            let text = service.reconciler().kept_names();
+            if let Some(text) = text {
+                let written = unblock(move || text.write()).await;
+                service.reconciler().names_written(written.err());
             }
         };
         self.runtime.spawn("keep names", keep).detach();

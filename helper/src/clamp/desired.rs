@@ -1,9 +1,8 @@
 //! The clamps that callers asked for, and how a request changes them.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 
-use airpods_dbus::{ClampOptions, Error, ErrorKind, LinkName, PathMtu, Target, names::MAX_CLAMPS};
+use airpods_dbus::{ClampOptions, Error, ErrorKind, LinkName, Target, names::MAX_CLAMPS};
 
 /// A mutating call whose arguments have been validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,31 +15,15 @@ pub enum Request {
     Reset,
 }
 
-/// All clamps that callers asked for and have not ended.
+/// All clamps that callers asked for and have not ended. A state file has this content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     /// The options of auto; `None` while auto is off.
     pub auto: Option<ClampOptions>,
     /// The links that callers named.
     pub named: BTreeMap<LinkName, ClampOptions>,
-}
-
-/// The change that a request made. Its `Display` is the sentence for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Nothing changed.
-    Nothing,
-    /// A clamp was added, changed or ended: `None` stands for no clamp.
-    Clamp {
-        /// The target.
-        target: Target,
-        /// The former options.
-        before: Option<ClampOptions>,
-        /// The new options.
-        after: Option<ClampOptions>,
-    },
-    /// Everything was dropped: this many named clamps, and auto if `true`.
-    Dropped(usize, bool),
+    /// The names of VPN links that auto takes now or took before.
+    pub known: BTreeSet<LinkName>,
 }
 
 impl Desired {
@@ -50,25 +33,33 @@ impl Desired {
         self.auto.is_none() && self.named.is_empty()
     }
 
+    /// Whether auto is kept across reboots.
+    #[must_use]
+    pub fn keeps_auto(&self) -> bool {
+        self.auto.is_some_and(|auto| auto.persist)
+    }
+
     /// The part that is kept across reboots.
     #[must_use]
     pub fn persisted(&self) -> Self {
-        let named = self.named.iter().filter(|(_, options)| options.persist);
-        Self {
-            auto: self.auto.filter(|options| options.persist),
-            named: named.map(|(link, options)| (link.clone(), *options)).collect(),
+        let mut kept = self.clone();
+        kept.named.retain(|_, options| options.persist);
+        if !self.keeps_auto() {
+            (kept.auto, kept.known) = (None, BTreeSet::new());
         }
+        kept
     }
 
     /// Whether a request changes or removes a clamp that is kept across reboots.
     #[must_use]
     pub fn loses_kept(&self, request: &Request) -> bool {
-        let options = match request {
-            Request::ClampOn(Target::Auto, _) | Request::ClampOff(Target::Auto) => self.auto.as_ref(),
-            Request::ClampOn(Target::Link(link), _) | Request::ClampOff(Target::Link(link)) => self.named.get(link),
-            Request::Reset => return !self.persisted().is_empty(),
-        };
-        options.is_some_and(|options| options.persist)
+        match request {
+            Request::ClampOn(Target::Auto, _) | Request::ClampOff(Target::Auto) => self.keeps_auto(),
+            Request::ClampOn(Target::Link(link), _) | Request::ClampOff(Target::Link(link)) => {
+                self.named.get(link).is_some_and(|options| options.persist)
+            }
+            Request::Reset => !self.persisted().is_empty(),
+        }
     }
 
     /// Whether a request names a link for another path MTU than an auto that is kept across reboots
@@ -79,98 +70,60 @@ impl Desired {
         self.auto.is_some_and(|auto| auto.persist && auto.mtu != options.mtu)
     }
 
-    /// The desired state after `request`, and the difference.
+    /// Whether a request concerns the state kept across reboots: it asks for that, or it changes
+    /// what is kept.
+    #[must_use]
+    pub fn concerns_kept(&self, request: &Request) -> bool {
+        let asks = matches!(request, Request::Reset | Request::ClampOn(_, ClampOptions { persist: true, .. }));
+        asks || self.loses_kept(request)
+    }
+
+    /// The desired state after `request`.
     ///
     /// # Errors
     /// [`ErrorKind::TooManyClamps`] for a named link beyond [`MAX_CLAMPS`],
     /// [`ErrorKind::InvalidOption`] for auto with `any-link`, which only a named link can have.
-    pub fn after(&self, request: &Request) -> Result<(Self, Change), Error> {
+    pub fn after(&self, request: &Request) -> Result<Self, Error> {
         let mut next = self.clone();
-        let (target, options) = match request {
-            Request::ClampOn(target, options) => (target, Some(*options)),
-            Request::ClampOff(target) => (target, None),
-            Request::Reset if self.is_empty() => return Ok((next, Change::Nothing)),
-            Request::Reset => return Ok((Self::default(), Change::Dropped(self.named.len(), self.auto.is_some()))),
-        };
-        let before = match (target, options) {
-            (Target::Auto, Some(ClampOptions { any_link: true, .. })) => {
+        match request {
+            Request::ClampOn(Target::Auto, ClampOptions { any_link: true, .. }) => {
                 return Err(ErrorKind::InvalidOption
                     .because("option `any-link` needs a link: it cannot be given for every VPN link at once"));
             }
-            (Target::Auto, options) => std::mem::replace(&mut next.auto, options),
-            (Target::Link(link), Some(options)) => next.named.insert(link.clone(), options),
-            (Target::Link(link), None) => next.named.remove(link),
-        };
+            Request::ClampOn(Target::Auto, options) => next.auto = Some(*options),
+            Request::ClampOn(Target::Link(link), options) => drop(next.named.insert(link.clone(), *options)),
+            Request::ClampOff(Target::Auto) => next.auto = None,
+            Request::ClampOff(Target::Link(link)) => drop(next.named.remove(link)),
+            Request::Reset => next = Self::default(),
+        }
         if next.named.len() > MAX_CLAMPS.max(self.named.len()) {
             return Err(ErrorKind::TooManyClamps.because(format!("there are {MAX_CLAMPS} clamps already")));
         }
-        let change = if before == options {
-            Change::Nothing
-        } else {
-            Change::Clamp { target: target.clone(), before, after: options }
-        };
-        Ok((next, change))
+        Ok(next)
     }
 }
 
 impl Request {
-    /// Whether the request concerns the state kept across reboots: it asks for that, or it changes
-    /// what `before` keeps.
+    /// The options of `ClampOn`, as details for polkit and for the log.
     #[must_use]
-    pub fn is_about_what_is_kept(&self, before: &Desired) -> bool {
-        match self {
-            Self::Reset => true,
-            Self::ClampOn(_, options) if options.persist => true,
-            Self::ClampOn(..) | Self::ClampOff(_) => before.loses_kept(self),
-        }
+    pub fn options(&self) -> Vec<(&'static str, String)> {
+        let Self::ClampOn(_, options) = self else { return Vec::new() };
+        let mtu = options.mtu.map_or_else(|| "route".to_owned(), |mtu| mtu.to_string());
+        vec![("mtu", mtu), ("persist", yes_or_no(options.persist))]
     }
 }
 
-impl Change {
-    /// Whether anything changed.
-    #[must_use]
-    pub fn is_something(&self) -> bool {
-        *self != Self::Nothing
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => f.write_str("nothing changed"),
-            Self::Clamp { target, before, after: Some(after) } => {
-                let what = if *target == Target::Auto { "" } else { "link " };
-                write!(f, "{what}{target} is clamped to {}", OptionsText(*after))?;
-                before.map_or(Ok(()), |before| write!(f, " instead of {}", OptionsText(before)))
-            }
-            Self::Clamp { target: Target::Auto, .. } => {
-                f.write_str("auto is off: only links that were named stay clamped")
-            }
-            Self::Clamp { target, .. } => write!(f, "link {target} is no longer clamped by name"),
-            Self::Dropped(named, auto) => {
-                write!(f, "dropped everything: {named} named clamps{}", if *auto { " and auto" } else { "" })
-            }
-        }
-    }
-}
-
-/// Options, worded for a log line.
-struct OptionsText(ClampOptions);
-
-impl fmt::Display for OptionsText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.mtu.map(PathMtu::bytes) {
-            Some(mtu) => write!(f, "a path MTU of {mtu}")?,
-            None => f.write_str("the route MTU")?,
-        }
-        f.write_str(if self.0.any_link { ", VPN or not" } else { "" })?;
-        f.write_str(if self.0.persist { ", across reboots" } else { "" })
-    }
+/// A detail for polkit and for the log.
+#[must_use]
+pub fn yes_or_no(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use airpods_dbus::PathMtu;
+
     use super::*;
 
     fn link(name: &str) -> LinkName {
@@ -185,10 +138,6 @@ mod tests {
         Request::ClampOff(Target::parse(name).unwrap())
     }
 
-    fn after(desired: &Desired, request: &Request) -> (Desired, Change) {
-        desired.after(request).unwrap()
-    }
-
     fn fixed(bytes: u32) -> ClampOptions {
         ClampOptions { mtu: Some(PathMtu::new(bytes).unwrap()), ..ClampOptions::default() }
     }
@@ -197,37 +146,33 @@ mod tests {
     fn asking_twice_changes_something_once() {
         for name in ["wg0", ""] {
             let request = on(name, ClampOptions::default());
-            let (once, first) = after(&Desired::default(), &request);
-            let (twice, second) = after(&once, &request);
-            assert!(first.is_something());
-            assert_eq!((second, twice), (Change::Nothing, once));
+            let once = Desired::default().after(&request).unwrap();
+            assert_ne!(once, Desired::default());
+            assert_eq!(once.after(&request).unwrap(), once);
         }
     }
 
     #[test]
     fn taking_back_what_was_never_asked_for_changes_nothing() {
         for request in [off("wg0"), off(""), Request::Reset] {
-            assert_eq!(after(&Desired::default(), &request), (Desired::default(), Change::Nothing));
+            assert_eq!(Desired::default().after(&request).unwrap(), Desired::default());
         }
     }
 
     #[test]
     fn other_options_change_a_clamp() {
-        let (before, _) = after(&Desired::default(), &on("wg0", ClampOptions::default()));
-        let (fixed_now, change) = after(&before, &on("wg0", fixed(1300)));
+        let before = Desired::default().after(&on("wg0", ClampOptions::default())).unwrap();
+        let fixed_now = before.after(&on("wg0", fixed(1300))).unwrap();
         assert_eq!(fixed_now.named[&link("wg0")], fixed(1300));
-        assert_eq!(change.to_string(), "link wg0 is clamped to a path MTU of 1300 instead of the route MTU");
-        let (kept, change) = after(&fixed_now, &on("wg0", ClampOptions { persist: true, ..fixed(1300) }));
-        assert!(change.is_something());
+        let kept = fixed_now.after(&on("wg0", ClampOptions { persist: true, ..fixed(1300) })).unwrap();
+        assert_ne!(kept, fixed_now);
         assert_eq!(kept.persisted(), kept);
     }
 
     #[test]
     fn auto_takes_a_path_mtu_and_no_option_that_belongs_to_one_link() {
-        let (on_now, _) = after(&Desired::default(), &on("", ClampOptions::default()));
-        let (fixed_now, change) = after(&on_now, &on("", fixed(1300)));
-        assert_eq!(fixed_now.auto, Some(fixed(1300)));
-        assert_eq!(change.to_string(), "every VPN link is clamped to a path MTU of 1300 instead of the route MTU");
+        let on_now = Desired::default().after(&on("", ClampOptions::default())).unwrap();
+        assert_eq!(on_now.after(&on("", fixed(1300))).unwrap().auto, Some(fixed(1300)));
         let any = ClampOptions { any_link: true, ..ClampOptions::default() };
         assert_eq!(Desired::default().after(&on("", any)).unwrap_err().kind(), ErrorKind::InvalidOption);
     }
@@ -236,7 +181,7 @@ mod tests {
     fn one_clamp_too_many_is_refused_and_an_old_one_can_still_change() {
         let mut full = Desired::default();
         for number in 0..MAX_CLAMPS {
-            full = after(&full, &on(&format!("wg{number}"), ClampOptions::default())).0;
+            full = full.after(&on(&format!("wg{number}"), ClampOptions::default())).unwrap();
         }
         let error = full.after(&on("wg-more", ClampOptions::default())).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooManyClamps);
@@ -249,30 +194,34 @@ mod tests {
         let desired = Desired {
             auto: Some(ClampOptions::default()),
             named: [(link("wg0"), keep), (link("wg1"), ClampOptions::default())].into(),
+            known: [link("tun0")].into(),
         };
-        assert_eq!(desired.persisted(), Desired { auto: None, named: [(link("wg0"), keep)].into() });
+        let kept = Desired { named: [(link("wg0"), keep)].into(), ..Desired::default() };
+        assert_eq!(desired.persisted(), kept);
+        let with_auto = Desired { auto: Some(keep), ..desired };
+        assert_eq!(with_auto.persisted(), Desired { auto: Some(keep), known: [link("tun0")].into(), ..kept });
     }
 
     #[test]
     fn a_request_concerns_persistent_clamps_if_it_sets_or_changes_one() {
         let keep = ClampOptions { persist: true, ..ClampOptions::default() };
-        let kept = Desired { auto: Some(keep), named: [(link("wg0"), keep)].into() };
-        let is_about = |before: &Desired, request: &Request| request.is_about_what_is_kept(before);
+        let kept = Desired { auto: Some(keep), named: [(link("wg0"), keep)].into(), ..Desired::default() };
         for before in [&Desired::default(), &kept] {
-            assert!(is_about(before, &Request::Reset));
-            assert!(is_about(before, &on("wg0", keep)) && is_about(before, &on("", keep)));
-            assert!(!is_about(before, &on("wg1", fixed(1300))) && !is_about(before, &off("wg1")));
+            assert!(before.concerns_kept(&Request::Reset));
+            assert!(before.concerns_kept(&on("wg0", keep)) && before.concerns_kept(&on("", keep)));
+            assert!(!before.concerns_kept(&on("wg1", fixed(1300))) && !before.concerns_kept(&off("wg1")));
         }
         for request in [off("wg0"), off(""), on("wg0", fixed(1300)), on("", ClampOptions::default())] {
-            assert!(is_about(&kept, &request), "{request:?}");
-            assert!(!is_about(&Desired::default(), &request), "{request:?}");
+            assert!(kept.concerns_kept(&request), "{request:?}");
+            assert!(!Desired::default().concerns_kept(&request), "{request:?}");
         }
     }
 
     #[test]
     fn a_request_without_persist_changes_the_kept_part_only_if_it_loses_a_kept_clamp() {
         let keep = ClampOptions { persist: true, ..fixed(1300) };
-        let kept = Desired { auto: Some(keep), named: [(link("wg0"), keep), (link("wg1"), fixed(1300))].into() };
+        let named = [(link("wg0"), keep), (link("wg1"), fixed(1300))].into();
+        let kept = Desired { auto: Some(keep), named, ..Desired::default() };
         let plain = ClampOptions::default();
         for (request, loses) in [
             (on("wg0", plain), true),
@@ -285,7 +234,7 @@ mod tests {
             (off("wg1"), false),
             (off("wg2"), false),
         ] {
-            let (next, _) = after(&kept, &request);
+            let next = kept.after(&request).unwrap();
             assert_eq!(kept.loses_kept(&request), loses, "{request:?}");
             assert_eq!(kept.persisted() != next.persisted(), loses, "{request:?}");
         }
@@ -294,7 +243,8 @@ mod tests {
     #[test]
     fn a_name_with_another_path_mtu_overrides_a_kept_auto() {
         let (keep, plain) = (ClampOptions { persist: true, ..fixed(1300) }, ClampOptions::default());
-        let kept = Desired { auto: Some(keep), named: [(link("wg1"), fixed(1300))].into() };
+        let named = [(link("wg1"), fixed(1300))].into();
+        let kept = Desired { auto: Some(keep), named, ..Desired::default() };
         for (request, overrides) in [
             (on("wg0", plain), true),
             (on("wg1", plain), true),
@@ -313,9 +263,8 @@ mod tests {
     #[test]
     fn reset_drops_everything() {
         let auto = Some(ClampOptions::default());
-        let desired = Desired { auto, named: [(link("wg0"), fixed(1300))].into() };
-        let (left, change) = after(&desired, &Request::Reset);
-        assert!(left.is_empty());
-        assert_eq!(change.to_string(), "dropped everything: 1 named clamps and auto");
+        let named = [(link("wg0"), fixed(1300))].into();
+        let desired = Desired { auto, named, known: [link("wg1")].into() };
+        assert_eq!(desired.after(&Request::Reset).unwrap(), Desired::default());
     }
 }

@@ -8,46 +8,26 @@ mod desired;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use airpods_dbus::{ClampOptions, ErrorKind, LinkName, Origin, names::MAX_CLAMPS};
+use airpods_dbus::{ClampOptions, ClampState, ClampStatus, ErrorKind, LinkName, Mode, Origin, names::MAX_CLAMPS};
 
 use crate::kernel::{Link, Ruleset};
 
-pub use desired::{Change, Desired, Request};
+pub use desired::{Desired, Request, yes_or_no};
 
 /// The desired rules, and the clamps to report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The desired content of the table.
     pub ruleset: Ruleset,
-    /// The clamps to report, in the order of their links.
-    pub clamps: BTreeMap<LinkName, PlannedClamp>,
-    /// The names of VPN links that auto takes now or took before; input of the next plan.
+    /// The clamps to report, in the order of their links. Their state is that under these rules:
+    /// `active` if the rules name the link, and it exists and is up.
+    pub clamps: BTreeMap<LinkName, ClampStatus>,
+    /// The names of VPN links that auto takes now or took before: [`Desired::known`] of the next
+    /// plan.
     pub known: BTreeSet<LinkName>,
 }
 
-/// One clamp of a plan.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlannedClamp {
-    /// Why it exists: auto, or a caller named the link.
-    pub origin: Origin,
-    /// The requested options.
-    pub options: ClampOptions,
-    /// The link, if it is there.
-    pub link: Option<Link>,
-    /// Whether the rules name it. They do not if the link exists and is no VPN, unless `any-link`
-    /// was given.
-    pub ruled: bool,
-}
-
-impl PlannedClamp {
-    /// Whether the clamp can act on packets: the rules name the link, and it exists and is up.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        self.ruled && self.link.as_ref().is_some_and(|link| link.up)
-    }
-}
-
-/// Computes the desired rules from the existing links and the names `known` from the plan before.
+/// Computes the desired rules from the existing links.
 ///
 /// The rules also name absent links. A link that a caller named, or that auto has seen before, is
 /// clamped from its first SYN when it comes up. An existing link of such a name that is no VPN is
@@ -57,38 +37,30 @@ impl PlannedClamp {
 /// reboots has its places before names that are not kept: anybody who may name links could
 /// otherwise leave it none.
 #[must_use]
-pub fn plan(desired: &Desired, links: &[Link], known: &BTreeSet<LinkName>) -> Plan {
+pub fn plan(desired: &Desired, links: &[Link]) -> Plan {
     let there: BTreeMap<&LinkName, &Link> = links.iter().map(|link| (&link.name, link)).collect();
-    let named = |name: &LinkName, options: &ClampOptions| {
-        let link = there.get(name).map(|link| (*link).clone());
-        let ruled = options.any_link || link.as_ref().is_none_or(|link| link.kind.is_vpn());
-        PlannedClamp { origin: Origin::Named, options: *options, link, ruled }
-    };
     let mut plan = Plan::default();
-    let is_auto_kept = desired.auto.is_some_and(|auto| auto.persist);
     let (first, mut last): (Vec<_>, Vec<_>) =
-        desired.named.iter().partition(|(_, options)| options.persist || !is_auto_kept);
+        desired.named.iter().partition(|(_, options)| options.persist || !desired.keeps_auto());
     for (name, options) in first {
-        plan.take(name, named(name, options));
+        plan.take(name, Origin::Named, *options, there.get(name).copied());
     }
     let Some(auto) = desired.auto else { return plan };
-    let now = links.iter().filter(|link| in_use(link)).map(|link| &link.name);
-    let before = known.iter().filter(|name| there.get(name).is_none_or(|link| link.kind.is_vpn()));
+    let now = links.iter().filter(|link| may_be_in_use(link) && link.routes.any).map(|link| &link.name);
+    let before = desired.known.iter().filter(|name| there.get(name).is_none_or(|link| link.kind.is_vpn()));
     // Links in use come first: if there are too many, the names of absent links are dropped.
     for name in now.chain(before) {
         if plan.known.len() >= MAX_CLAMPS {
             break;
         }
         plan.known.insert(name.clone());
-        let clamp = match desired.named.get(name) {
-            Some(options) => named(name, options),
-            None => PlannedClamp { origin: Origin::Auto, options: auto, ruled: true, ..named(name, &auto) },
-        };
-        plan.take(name, clamp);
+        let named = desired.named.get(name).map(|options| (Origin::Named, *options));
+        let (origin, options) = named.unwrap_or((Origin::Auto, auto));
+        plan.take(name, origin, options, there.get(name).copied());
     }
     last.sort_by_key(|(name, _)| !there.contains_key(name));
     for (name, options) in last {
-        plan.take(name, named(name, options));
+        plan.take(name, Origin::Named, *options, there.get(name).copied());
     }
     plan
 }
@@ -100,16 +72,30 @@ impl Plan {
         self.clamps.len() >= MAX_CLAMPS && !self.clamps.contains_key(name)
     }
 
-    /// Adds a clamp, unless the link has one or all places are taken.
-    fn take(&mut self, name: &LinkName, clamp: PlannedClamp) {
+    /// Adds a clamp, unless the link has one or all places are taken. The rules do not name a link
+    /// that exists and is no VPN, unless `any-link` was given.
+    fn take(&mut self, name: &LinkName, origin: Origin, options: ClampOptions, link: Option<&Link>) {
         if self.clamps.len() >= MAX_CLAMPS || self.clamps.contains_key(name) {
             return;
         }
-        match clamp.options.mtu.filter(|_| clamp.ruled) {
+        let is_ruled = options.any_link || link.is_none_or(|link| link.kind.is_vpn());
+        match options.mtu.filter(|_| is_ruled) {
             Some(mtu) => drop(self.ruleset.fixed.insert(name.clone(), mtu)),
-            None if clamp.ruled => drop(self.ruleset.route.insert(name.clone())),
+            None if is_ruled => drop(self.ruleset.route.insert(name.clone())),
             None => {}
         }
+        let is_active = is_ruled && link.is_some_and(|link| link.up);
+        let clamp = ClampStatus {
+            link: name.to_string(),
+            state: if is_active { ClampState::Active } else { ClampState::Waiting },
+            mode: if options.mtu.is_some() { Mode::Fixed } else { Mode::Route },
+            origin,
+            persist: options.persist,
+            mtu: options.mtu.map(u32::from),
+            link_mtu: link.map(|link| link.mtu),
+            route_mtu: link.and_then(|link| link.routes.mtu.filter(|mtu| *mtu < link.mtu)),
+            link_kind: link.map(|link| link.kind.info_kind.clone()),
+        };
         self.clamps.insert(name.clone(), clamp);
     }
 }
@@ -120,31 +106,20 @@ pub fn may_be_in_use(link: &Link) -> bool {
     link.kind.is_vpn() && link.up
 }
 
-/// Whether auto takes the link now: a VPN link that is up and has routes through it.
-#[must_use]
-pub fn in_use(link: &Link) -> bool {
-    may_be_in_use(link) && link.routes.any
-}
-
 /// Checks that `name` can be clamped with `options`: it is a VPN link, it does not exist (yet), or
 /// `any-link` is given.
 ///
 /// # Errors
 /// [`ErrorKind::NotVpnLink`], with the kind that the kernel reports.
 pub fn accept(name: &LinkName, options: ClampOptions, link: Option<&Link>) -> Result<(), airpods_dbus::Error> {
-    match link.filter(|link| !options.any_link && !link.kind.is_vpn()) {
-        None => Ok(()),
-        Some(link) => Err(ErrorKind::NotVpnLink.because(format!(
-            "`{name}` is no VPN link but {}; the option `any-link` clamps it all the same",
-            worded_kind(&link.kind.info_kind)
-        ))),
-    }
-}
-
-/// The kernel's kind, worded safely for display: a kernel module chooses the text of its kind.
-fn worded_kind(info_kind: &str) -> String {
-    let plain: String = info_kind.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-' || *c == '_').collect();
-    if plain.is_empty() { "a network card".to_owned() } else { format!("a link of kind `{plain}`") }
+    let Some(link) = link.filter(|link| !options.any_link && !link.kind.is_vpn()) else { return Ok(()) };
+    let kind = match link.kind.info_kind.as_str() {
+        "" => "a network card".to_owned(),
+        // A kernel module chooses the text of its kind.
+        kind => format!("a link of kind `{}`", kind.escape_default()),
+    };
+    let cause = format!("`{name}` is no VPN link but {kind}; the option `any-link` clamps it all the same");
+    Err(ErrorKind::NotVpnLink.because(cause))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The reconciler owns the desired state, and makes the kernel, memory and files agree with it.
 //!
 //! No method awaits, and one lock protects the reconciler. So no task sees a change that is made
-//! only in part. One step is outside the lock: a slow disk must not block it, so the persistent
-//! file is written before the change (`PersistentChange`).
+//! only in part. One step is outside the lock: a slow disk must not block it, so the caller writes
+//! the persistent file, before the change.
 //!
 //! Three things can keep the table from being as desired. If another program changes it, the first
 //! losses are repaired immediately, later ones ever more slowly (`contested`). If the kernel
@@ -12,17 +12,17 @@
 mod repair;
 mod report;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use airpods_dbus::{Error, ErrorKind, LinkName, Target, Unclampable, names::MAX_CLAMPS};
 
 use crate::authority::Permit;
 use crate::backoff::{self, Backoff};
-use crate::clamp::{self, Change, Desired, Plan, Request};
+use crate::clamp::{self, Desired, Plan, Request};
 use crate::kernel::{Events, Kernel, KernelError, Link, Links, Routes, Ruleset};
 use crate::log::{Line, Log};
-use crate::state::{SavedState, StateDirs};
-use repair::{Refused, Table};
+use crate::state::{StateDirs, StateError, StateText};
+use repair::{Condition, Refused, Table};
 
 pub use report::{Announcement, VERSION};
 
@@ -53,62 +53,13 @@ pub struct Reconciler {
     is_leaving: bool,
 }
 
-/// Whether the link names that a persistent auto has collected are in its file.
+/// The link names that a persistent auto has collected.
 #[derive(Default)]
 struct Names {
-    /// The file may lack some of them.
+    /// The persistent file may lack some of them.
     are_due: bool,
     /// A failure to write them has been logged.
     is_loss_logged: bool,
-}
-
-/// A change of the persistent file: its content before and after.
-#[derive(Debug)]
-pub struct PersistentChange {
-    state_dirs: StateDirs,
-    before: Desired,
-    desired: Desired,
-    known: BTreeSet<LinkName>,
-}
-
-impl PersistentChange {
-    /// Writes the new content. Blocks until it is on the disk.
-    ///
-    /// # Errors
-    /// [`ErrorKind::ApplyFailed`]; the file is then as it was.
-    pub fn write(&self) -> Result<(), Error> {
-        self.state_dirs.persist(&self.desired, &self.known).map_err(persist_error)
-    }
-
-    /// Writes the former content back. Blocks until it is on the disk.
-    ///
-    /// # Errors
-    /// [`ErrorKind::ApplyFailed`].
-    pub fn revert(&self) -> Result<(), Error> {
-        self.state_dirs.persist(&self.before, &self.known).map_err(persist_error)
-    }
-}
-
-fn persist_error(error: impl std::fmt::Display) -> Error {
-    ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {error}"))
-}
-
-/// The step on the persistent file that precedes a change.
-#[derive(Debug)]
-pub enum Persist {
-    /// The lock on the file is needed, to decide again under it.
-    Locked,
-    /// This change of the file has to precede; `None` if the file needs none.
-    Decided(Option<PersistentChange>),
-}
-
-/// The outcome of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// The change of the desired state.
-    pub change: Change,
-    /// Whether anything changed, even if the request only restored lost rules.
-    pub changed: bool,
 }
 
 impl Reconciler {
@@ -116,7 +67,7 @@ impl Reconciler {
     /// see [`Reconciler::reconcile`].
     #[must_use]
     pub fn new(kernel: Box<dyn Kernel>, state_dirs: StateDirs, log: Log) -> Self {
-        let (SavedState { desired, known }, errors) = state_dirs.load();
+        let (desired, errors) = state_dirs.load();
         for error in errors {
             log.write(Line::warning("state-ignored").with("cause", error));
         }
@@ -129,16 +80,16 @@ impl Reconciler {
             state_dirs,
             log,
             desired,
-            plan: Plan { known, ..Plan::default() },
+            plan: Plan::default(),
             routes: BTreeMap::new(),
             unclampable: Vec::new(),
-            // Another process left what the kernel holds now, so the table counts as unsettled
-            // until it has been read.
+            // Another process left what the kernel holds now, so the table counts as wrong until it
+            // has been read.
             table: Table::default(),
             is_saved: true,
             names: Names::default(),
             repairs: Backoff::new(backoff::REPAIRS),
-            reads: Backoff::new(backoff::READS),
+            reads: Backoff::new(backoff::RETRIES),
             refused: None,
             announced: Announcement::default(),
             is_leaving: false,
@@ -162,7 +113,7 @@ impl Reconciler {
     /// Whether the kernel has the desired rules, as far as is known.
     #[must_use]
     pub fn is_in_force(&self) -> bool {
-        self.table.is_settled || self.is_idle()
+        self.table.condition != Condition::Wrong || self.is_idle()
     }
 
     /// Refuses all later requests.
@@ -183,12 +134,12 @@ impl Reconciler {
     /// The reason why the request would be refused for any caller.
     pub fn consider(&mut self, request: &Request) -> Result<bool, Error> {
         self.check(request)?;
-        let (next, change) = self.desired.after(request)?;
-        if change.is_something() || !self.table.is_settled || !self.is_kept(request, &next) {
+        let next = self.desired.after(request)?;
+        if next != self.desired || self.table.condition == Condition::Wrong || !self.is_kept(request, &next) {
             return Ok(true);
         }
         let table = self.kernel.read_table()?;
-        Ok(!self.is_right(table.as_ref(), &self.plan.ruleset))
+        Ok(self.judge(table.as_ref(), &self.plan.ruleset) == Condition::Wrong)
     }
 
     /// Whether a request changes, removes or overrides a clamp that is kept across reboots. `Reset`
@@ -209,29 +160,22 @@ impl Reconciler {
         Ok(())
     }
 
-    /// The change of the persistent file that must precede this change. The caller writes it on a
-    /// thread that may block on the disk. [`Self::commit`] then finds it written. If the commit
-    /// fails, the caller [reverts it](PersistentChange::revert).
-    ///
-    /// `has_lock` tells whether the caller holds the lock on the file until the commit is over.
-    /// Otherwise an older text could replace a newer one.
+    /// Whether a request concerns the persistent file. Then the caller locks that file until the
+    /// commit is over: otherwise an older text could replace a newer one.
+    #[must_use]
+    pub fn concerns_kept(&self, request: &Request) -> bool {
+        self.desired.concerns_kept(request)
+    }
+
+    /// The text of the persistent file after a change. The caller, who has locked the file, writes
+    /// it on a thread that may block on the disk. [`Self::commit`] then finds it written. If the
+    /// commit fails, the caller writes the former text back.
     ///
     /// # Errors
     /// As for [`Self::commit`].
-    pub fn pending_persist(&self, permit: &Permit, has_lock: bool) -> Result<Persist, Error> {
+    pub fn kept_after(&self, permit: &Permit) -> Result<StateText, Error> {
         self.check_permit(permit)?;
-        let request = permit.request();
-        let (next, _) = self.desired.after(request)?;
-        if !has_lock && request.is_about_what_is_kept(&self.desired) {
-            return Ok(Persist::Locked);
-        }
-        let is_kept = self.is_kept(request, &next);
-        Ok(Persist::Decided((!is_kept).then(|| self.persistent_change(next))))
-    }
-
-    fn persistent_change(&self, desired: Desired) -> PersistentChange {
-        let (state_dirs, known) = (self.state_dirs.clone(), self.plan.known.clone());
-        PersistentChange { state_dirs, before: self.desired.clone(), desired, known }
+        Ok(self.state_dirs.kept(&self.desired.after(permit.request())?))
     }
 
     /// Whether a persistent auto has new names that must be written. Clears that mark: the caller
@@ -240,49 +184,48 @@ impl Reconciler {
         std::mem::take(&mut self.names.are_due)
     }
 
-    /// The change of the file for those names; `None` if auto is no longer persistent.
+    /// The text of the persistent file with those names; `None` if auto is no longer persistent.
+    /// The caller has locked the file.
     #[must_use]
-    pub fn pending_names(&self) -> Option<PersistentChange> {
-        self.keeps_auto().then(|| self.persistent_change(self.desired.clone()))
-    }
-
-    fn keeps_auto(&self) -> bool {
-        self.desired.auto.is_some_and(|auto| auto.persist)
+    pub fn kept_names(&self) -> Option<StateText> {
+        self.desired.keeps_auto().then(|| self.state_dirs.kept(&self.desired))
     }
 
     /// Takes the result of writing the names. A failure is logged once, and retried after the next
     /// look.
-    pub fn names_written(&mut self, written: Result<(), Error>) {
-        let error = written.err();
-        self.names.are_due |= error.is_some();
-        let is_logged = std::mem::replace(&mut self.names.is_loss_logged, error.is_some());
-        if let Some(error) = error.filter(|_| !is_logged) {
-            self.log.write(Line::warning("state-not-saved").with("cause", error));
+    pub fn names_written(&mut self, failure: Option<StateError>) {
+        self.names.are_due |= failure.is_some();
+        let is_logged = std::mem::replace(&mut self.names.is_loss_logged, failure.is_some());
+        if let Some(cause) = failure.filter(|_| !is_logged) {
+            self.log.write(Line::warning("state-not-saved").with("cause", cause));
         }
     }
 
     /// Carries out a request: in the kernel, in memory and in the runtime file. The caller has
-    /// [written the persistent file](Self::pending_persist), so a failing disk changes no rule.
+    /// [written the persistent file](Self::kept_after), so a failing disk changes no rule. Returns
+    /// whether anything changed, even if the request only restored lost rules.
     ///
     /// # Errors
     /// [`Error`]; the table, the memory and the runtime file are then as they were.
-    pub fn commit(&mut self, permit: Permit) -> Result<Outcome, Error> {
+    pub fn commit(&mut self, permit: Permit) -> Result<bool, Error> {
         self.check_permit(&permit)?;
         let request = &permit.spend();
         self.check(request)?;
-        let (next, change) = self.desired.after(request)?;
+        let next = self.desired.after(request)?;
         if !self.is_kept(request, &next) {
-            return Err(persist_error("another program has changed the file"));
+            let cause = "cannot change what is kept across reboots: its file has changed meanwhile";
+            return Err(ErrorKind::ApplyFailed.because(cause));
         }
         let links = self.links(&next)?;
-        let plan = clamp::plan(&next, &links, &self.plan.known);
+        let plan = clamp::plan(&next, &links);
         let applied = self.apply_verified(&plan.ruleset).inspect_err(|error| self.undo(error))?;
-        let was_right = self.is_right(applied.before.as_ref(), &plan.ruleset);
+        let was_wrong = self.judge(applied.before.as_ref(), &plan.ruleset) == Condition::Wrong;
+        let is_changed = next != self.desired;
         self.desired = next;
-        self.plan = plan;
+        self.adopt(plan);
         self.record_table(applied.after.as_ref());
         self.save(true);
-        Ok(Outcome { changed: change.is_something() || !was_right, change })
+        Ok(is_changed || was_wrong)
     }
 
     /// Removes the table and the runtime file. The daemon calls this when it stops without a
@@ -300,7 +243,12 @@ impl Reconciler {
         // Status calls that still arrive must report the empty table.
         self.desired = Desired::default();
         self.plan = Plan::default();
-        self.table.in_force = Ruleset::default();
+        self.table = Table::default();
+    }
+
+    fn adopt(&mut self, plan: Plan) {
+        self.desired.known.clone_from(&plan.known);
+        self.plan = plan;
     }
 
     fn check(&mut self, request: &Request) -> Result<(), Error> {
@@ -309,7 +257,7 @@ impl Reconciler {
         }
         if let Request::ClampOn(Target::Link(link), options) = request {
             clamp::accept(link, *options, self.kernel.link(link)?.as_ref())?;
-            if self.keeps_auto() && !options.persist && self.plan.is_full_for(link) {
+            if self.desired.keeps_auto() && !options.persist && self.plan.is_full_for(link) {
                 return Err(ErrorKind::TooManyClamps
                     .because(format!("there are {MAX_CLAMPS} clamps already, with those of auto, which is kept")));
             }
@@ -337,7 +285,7 @@ impl Reconciler {
     /// Whether the persistent file needs no change for a request. It reads the file, which may
     /// differ from what this process remembers.
     fn is_kept(&self, request: &Request, next: &Desired) -> bool {
-        !request.is_about_what_is_kept(&self.desired) || self.state_dirs.keeps(next)
+        !self.concerns_kept(request) || self.state_dirs.keeps(next)
     }
 
     /// Writes the runtime file, which is on a tmpfs. The rules are in force whether that succeeds
@@ -345,16 +293,11 @@ impl Reconciler {
     /// auto also keeps its names on the disk; the task that finds [them due](Self::are_names_due)
     /// writes those.
     fn save(&mut self, is_new: bool) {
-        let known: &BTreeSet<LinkName> = &self.plan.known;
-        let mut errors = Vec::new();
-        if let Err(error) = self.state_dirs.save_runtime(&self.desired, known) {
-            errors.push(error);
-            errors.extend(self.state_dirs.remove_stale_runtime(&self.desired).err());
-        }
-        self.names.are_due |= is_new && self.keeps_auto();
-        self.is_saved = errors.is_empty();
-        for error in errors.into_iter().filter(|_| is_new) {
-            self.log.write(Line::warning("state-not-saved").with("cause", error));
+        let failure = self.state_dirs.save_runtime(&self.desired).err();
+        self.names.are_due |= is_new && self.desired.keeps_auto();
+        self.is_saved = failure.is_none();
+        if let Some(cause) = failure.filter(|_| is_new) {
+            self.log.write(Line::warning("state-not-saved").with("cause", cause));
         }
     }
 }

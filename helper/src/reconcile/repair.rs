@@ -13,13 +13,26 @@ use crate::log::Line;
 pub(super) struct Table {
     /// Its content.
     pub(super) in_force: Ruleset,
-    /// It is as the plan wants it, or foreign while nothing is to be clamped.
-    pub(super) is_settled: bool,
+    pub(super) condition: Condition,
     /// This process made it, or took it over as its own.
-    pub(super) is_made_here: bool,
-    /// It is a foreign table, which the helper leaves alone.
-    pub(super) is_foreign: bool,
+    is_made_here: bool,
 }
+
+/// The table, compared with the rules that are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// It has other rules, or is not known.
+    #[default]
+    Wrong,
+    /// It has exactly the wanted rules.
+    Right,
+    /// Nothing is to be clamped, and it is a foreign table, which the helper leaves alone: this
+    /// process did not make it, and it is not what a helper makes.
+    Foreign,
+}
+
+/// The longest wait before a failed read is tried again.
+const LONGEST_UNREAD: Duration = Duration::from_secs(1);
 
 /// Rules that the kernel refuses.
 pub(super) struct Refused {
@@ -36,17 +49,17 @@ impl Reconciler {
         let read = self.links(&desired).and_then(|links| Ok((links, self.kernel.read_table()?)));
         let (links, table) = match read {
             Ok(read) => read,
-            Err(error) => return self.record_failed_read(&error, now),
+            Err(error) => return self.record_failure(&error, now),
         };
-        let plan = clamp::plan(&self.desired, &links, &self.plan.known);
-        let was_lost = self.table.is_settled
+        let plan = clamp::plan(&self.desired, &links);
+        let was_lost = self.table.condition == Condition::Right
             && !self.plan.ruleset.is_empty()
             && !TableState::is_exactly(table.as_ref(), &self.plan.ruleset);
         if was_lost {
             self.record_loss(events, now);
         }
-        let has_new_names = plan.known != self.plan.known;
-        self.plan = plan;
+        let has_new_names = plan.known != self.desired.known;
+        self.adopt(plan);
         let wait = self.apply_plan(table.as_ref(), was_lost, now);
         // Names are saved even if the plan has to wait or the kernel refuses it: they count as new
         // only once.
@@ -56,23 +69,25 @@ impl Reconciler {
         wait
     }
 
-    /// Keeps the last known state after a failed read, and schedules another one. A refusal counts
-    /// as [`Refused`].
-    fn record_failed_read(&mut self, error: &KernelError, now: Instant) -> Option<Duration> {
+    /// Keeps the last known state after a failure, and schedules another attempt.
+    fn record_failure(&mut self, error: &KernelError, now: Instant) -> Option<Duration> {
         if error.is_refusal() {
-            return self.record_refusal(&self.plan.ruleset.clone(), error, now);
+            return self.record_refusal(error, now);
+        }
+        // Most likely another program changed the table in between, so this counts as a loss.
+        if matches!(error, KernelError::ReadBack) {
+            self.repairs.hit(now);
         }
         if !self.reads.is_on(now) {
             self.log.write(Line::error("kernel-not-read").with("cause", error).with("hint", "it is tried again"));
         }
         self.reads.hit(now);
-        Some(self.reads.wait(now))
+        Some(self.reads.wait(now).min(LONGEST_UNREAD))
     }
 
     /// Counts and logs a loss: another program has changed or removed the table.
     fn record_loss(&mut self, events: &[Event], now: Instant) {
         self.repairs.hit(now);
-        self.table.is_settled = false;
         let culprit = events.iter().find_map(|event| match event {
             Event::Rules { pid, program } if *pid != 0 => Some((pid.to_string(), program.clone())),
             _ => None,
@@ -84,76 +99,63 @@ impl Reconciler {
 
     /// Applies the planned rules, unless a back-off delays that.
     fn apply_plan(&mut self, table: Option<&TableState>, was_lost: bool, now: Instant) -> Option<Duration> {
-        let wanted = self.plan.ruleset.clone();
         self.record_table(table);
-        if self.table.is_settled {
-            return self.repairs.until_calm(now);
-        }
-        let retries = self.refused.as_ref().filter(|refused| refused.ruleset == wanted).map(|refused| refused.retries);
-        let wait = self.repairs.wait(now).max(retries.map_or(Duration::ZERO, |retries| retries.wait(now)));
-        if !wait.is_zero() {
-            return Some(wait);
-        }
-        match self.apply_verified(&wanted) {
-            Ok(applied) => {
-                self.record_table(applied.after.as_ref());
-                let line = Line::info("rules-applied").with("links", wanted.route.len() + wanted.fixed.len());
-                self.log.write(line.with("restored", was_lost));
-                self.repairs.until_calm(now)
+        if self.table.condition == Condition::Wrong {
+            let wanted = self.plan.ruleset.clone();
+            let refused = self.refused.as_ref().filter(|refused| refused.ruleset == wanted);
+            let retry = refused.map_or(Duration::ZERO, |refused| refused.retries.wait(now));
+            let wait = self.repairs.wait(now).max(retry);
+            if !wait.is_zero() {
+                return Some(wait);
             }
-            Err(error) if error.is_refusal() => self.record_refusal(&wanted, &error, now),
-            Err(error) => {
-                // Most likely another program changed the table in between, so this counts as a
-                // loss.
-                if matches!(error, KernelError::ReadBack) {
-                    self.repairs.hit(now);
-                }
-                self.record_failed_read(&error, now)
+            match self.apply_verified(&wanted) {
+                Ok(applied) => self.record_table(applied.after.as_ref()),
+                Err(error) => return self.record_failure(&error, now),
             }
+            let line = Line::info("rules-applied").with("links", wanted.route.len() + wanted.fixed.len());
+            self.log.write(line.with("restored", was_lost));
         }
+        self.repairs.until_calm(now)
     }
 
     /// Records that the kernel refused the rules. The same rules are retried ever less often; new
     /// links make other rules, which are tried at once.
-    fn record_refusal(&mut self, wanted: &Ruleset, error: &KernelError, now: Instant) -> Option<Duration> {
-        self.table.is_settled = false;
-        let cause = error.to_string();
-        let before = self.refused.take().filter(|refused| refused.ruleset == *wanted);
+    fn record_refusal(&mut self, error: &KernelError, now: Instant) -> Option<Duration> {
+        self.table.condition = Condition::Wrong;
+        let (ruleset, cause) = (self.plan.ruleset.clone(), error.to_string());
+        let before = self.refused.take().filter(|refused| refused.ruleset == ruleset);
         if before.as_ref().is_none_or(|refused| refused.cause != cause) {
             self.log.write(Line::error("rules-refused").with("cause", &cause));
         }
-        let mut retries = before.map_or_else(|| Backoff::new(backoff::REFUSALS), |refused| refused.retries);
+        let mut retries = before.map_or_else(|| Backoff::new(backoff::RETRIES), |refused| refused.retries);
         retries.hit(now);
-        self.refused = Some(Refused { ruleset: wanted.clone(), cause, retries });
+        self.refused = Some(Refused { ruleset, cause, retries });
         (!self.is_idle()).then(|| retries.wait(now))
     }
 
     /// Records the table's content.
     pub(super) fn record_table(&mut self, table: Option<&TableState>) {
-        self.table.is_settled = self.is_right(table, &self.plan.ruleset);
-        self.table.in_force = table.map(|table| table.ruleset.clone()).unwrap_or_default();
-        if self.table.is_settled {
+        let condition = self.judge(table, &self.plan.ruleset);
+        if condition != Condition::Wrong {
             self.refused = None;
         }
-        self.table.is_made_here =
-            table.is_some_and(|table| self.table.is_made_here || (self.table.is_settled && table.is_ours));
-        let is_foreign = self.table.is_settled && table.is_some_and(|table| !table.is_ours);
-        if is_foreign && !self.table.is_foreign {
+        if condition == Condition::Foreign && self.table.condition != Condition::Foreign {
             let line = Line::warning("foreign-table-left").with("table", "inet airpods");
             self.log.write(line.with("hint", "the helper did not make it; a clamp replaces it"));
         }
-        self.table.is_foreign = is_foreign;
+        let is_made_here = table.is_some() && (self.table.is_made_here || condition == Condition::Right);
+        let in_force = table.map(|table| table.ruleset.clone()).unwrap_or_default();
+        self.table = Table { in_force, condition, is_made_here };
     }
 
-    /// Whether a table, or none, is as wanted. While nothing is to be clamped, a foreign table is
-    /// as wanted, too. Foreign means that this process did not make it, and that it is not what a
-    /// helper makes.
-    pub(super) fn is_right(&self, table: Option<&TableState>, wanted: &Ruleset) -> bool {
-        TableState::is_exactly(table, wanted) || (wanted.is_empty() && self.is_foreign_table(table))
-    }
-
-    fn is_foreign_table(&self, table: Option<&TableState>) -> bool {
-        !self.table.is_made_here && table.is_some_and(|table| !table.is_ours)
+    /// Compares a table, or none, with the wanted rules.
+    pub(super) fn judge(&self, table: Option<&TableState>, wanted: &Ruleset) -> Condition {
+        let is_foreign = !self.table.is_made_here && table.is_some_and(|table| !table.is_ours);
+        match wanted.is_empty() {
+            _ if TableState::is_exactly(table, wanted) => Condition::Right,
+            true if is_foreign => Condition::Foreign,
+            _ => Condition::Wrong,
+        }
     }
 
     /// Applies a ruleset, and fails with [`KernelError::ReadBack`] if the table that is read back
@@ -161,7 +163,7 @@ impl Reconciler {
     pub(super) fn apply_verified(&mut self, wanted: &Ruleset) -> Result<Applied, KernelError> {
         if wanted.is_empty() {
             let table = self.kernel.read_table()?;
-            if self.is_right(table.as_ref(), wanted) {
+            if self.judge(table.as_ref(), wanted) != Condition::Wrong {
                 return Ok(Applied { before: table.clone(), after: table });
             }
         }
@@ -176,19 +178,9 @@ impl Reconciler {
         if error.is_refusal() {
             return;
         }
-        let wanted = self.plan.ruleset.clone();
-        let table = self.kernel.read_table();
-        let undone = table.and_then(|table| {
-            let is_foreign = wanted.is_empty() && table.as_ref().is_some_and(|table| !table.is_ours);
-            if is_foreign || TableState::is_exactly(table.as_ref(), &wanted) {
-                Ok(())
-            } else {
-                self.kernel.apply(&wanted).map(drop)
-            }
-        });
-        if let Err(error) = undone {
-            self.table.is_settled = false;
-            self.log.write(Line::error("undo-failed").with("cause", error));
+        if let Err(cause) = self.apply_verified(&self.plan.ruleset.clone()) {
+            self.table.condition = Condition::Wrong;
+            self.log.write(Line::error("undo-failed").with("cause", cause));
         }
     }
 }

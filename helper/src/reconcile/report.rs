@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use airpods_dbus::{ClampOptions, ClampState, ClampStatus, Error, LinkName, Mode, Status, Target};
+use airpods_dbus::{ClampOptions, ClampState, ClampStatus, Error, LinkName, Status, Target};
 
-use super::Reconciler;
-use crate::clamp::{self, PlannedClamp, Request};
+use super::{Condition, Reconciler};
+use crate::clamp::{self, Plan, Request};
 use crate::kernel::{Links, Ruleset};
 
 /// The values of the properties with a change signal.
@@ -29,32 +29,36 @@ impl Reconciler {
         for link in &mut links {
             link.routes = self.routes.get(&link.name).copied().unwrap_or_default();
         }
-        let plan = clamp::plan(&self.desired, &links, &self.plan.known);
+        let plan = clamp::plan(&self.desired, &links);
         let table = self.kernel.read_table()?;
-        let is_foreign = self.table.is_foreign && table.as_ref().is_some_and(|table| !table.is_ours);
+        let foreign_table = self.judge(table.as_ref(), &plan.ruleset) == Condition::Foreign;
         let table = table.unwrap_or_default();
-        let state = |link: &LinkName, clamp: &PlannedClamp| self.state(link, clamp, &table.ruleset, now);
+        let auto = self.desired.auto;
         Ok(Status {
             version: VERSION.to_owned(),
-            auto: self.desired.auto.is_some(),
-            auto_persist: self.desired.auto.is_some_and(|auto| auto.persist),
-            auto_mtu: self.desired.auto.and_then(|auto| auto.mtu).map(u32::from),
-            clamps: plan.clamps.iter().map(|(link, clamp)| status(link, clamp, state(link, clamp))).collect(),
+            auto: auto.is_some(),
+            auto_persist: self.desired.keeps_auto(),
+            auto_mtu: auto.and_then(|auto| auto.mtu).map(u32::from),
+            clamps: self.clamps(&plan, &table.ruleset, now).collect(),
             counters: table.counters,
             refusal: self.refused.as_ref().map(|refused| refused.cause.clone()),
             unclampable,
-            foreign_table: is_foreign,
+            foreign_table,
         })
     }
 
-    fn state(&self, link: &LinkName, clamp: &PlannedClamp, in_force: &Ruleset, now: Instant) -> ClampState {
-        match (has(in_force, link), self.repairs.is_on(now)) {
-            _ if !clamp.ruled => ClampState::Waiting,
-            (false, _) if self.refused.is_some() => ClampState::Refused,
-            (_, true) => ClampState::Contested,
-            (true, false) if clamp.is_live() => ClampState::Active,
-            _ => ClampState::Waiting,
-        }
+    /// The clamps of a plan, with their state under the rules in force.
+    fn clamps(&self, plan: &Plan, in_force: &Ruleset, now: Instant) -> impl Iterator<Item = ClampStatus> {
+        plan.clamps.iter().map(move |(link, clamp)| {
+            let state = match (has(in_force, link), self.repairs.is_on(now)) {
+                _ if !has(&plan.ruleset, link) => ClampState::Waiting,
+                (false, _) if self.refused.is_some() => ClampState::Refused,
+                (_, true) => ClampState::Contested,
+                (true, false) => clamp.state,
+                (false, false) => ClampState::Waiting,
+            };
+            ClampStatus { state, ..clamp.clone() }
+        })
     }
 
     /// Reduces a request to the least permission: drops `any-link` if the link is a VPN link. So
@@ -75,11 +79,9 @@ impl Reconciler {
     /// The current properties.
     #[must_use]
     pub fn properties(&self, now: Instant) -> Announcement {
-        let is_contested = self.repairs.is_on(now);
-        let is_active =
-            |link: &LinkName, clamp: &PlannedClamp| !is_contested && clamp.is_live() && has(&self.table.in_force, link);
-        let active = self.plan.clamps.iter().filter(|(link, clamp)| is_active(link, clamp));
-        Announcement { clamps: active.map(|(link, _)| link.to_string()).collect(), auto: self.desired.auto.is_some() }
+        let clamps = self.clamps(&self.plan, &self.table.in_force, now);
+        let active = clamps.filter(|clamp| clamp.state == ClampState::Active).map(|clamp| clamp.link);
+        Announcement { clamps: active.collect(), auto: self.desired.auto.is_some() }
     }
 
     /// The former and the current properties, if they differ. The current ones then count as
@@ -96,19 +98,4 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn has(ruleset: &Ruleset, link: &LinkName) -> bool {
     ruleset.route.contains(link) || ruleset.fixed.contains_key(link)
-}
-
-fn status(link: &LinkName, clamp: &PlannedClamp, state: ClampState) -> ClampStatus {
-    let there = clamp.link.as_ref();
-    ClampStatus {
-        link: link.to_string(),
-        state,
-        mode: if clamp.options.mtu.is_some() { Mode::Fixed } else { Mode::Route },
-        origin: clamp.origin,
-        persist: clamp.options.persist,
-        mtu: clamp.options.mtu.map(u32::from),
-        link_mtu: there.map(|link| link.mtu),
-        route_mtu: there.and_then(|link| link.routes.mtu.filter(|mtu| *mtu < link.mtu)),
-        link_kind: there.map(|link| link.kind.info_kind.clone()),
-    }
 }

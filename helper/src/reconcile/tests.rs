@@ -1,6 +1,7 @@
 //! The reconciler over a simulated kernel.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{ClampOptions, ClampState, LinkKind, PathMtu};
@@ -55,27 +56,21 @@ fn permit(request: &Request, kept_now: bool) -> Permit {
 }
 
 impl Fixture {
-    fn commit(&mut self, request: &Request) -> Result<Outcome, Error> {
+    fn commit(&mut self, request: &Request) -> Result<bool, Error> {
         let permit = permit(request, self.reconciler.affects_kept(request));
         self.commit_permitted(permit)
     }
 
-    /// The change of the file, under the lock on it.
-    fn pending(&self, permit: &Permit) -> Result<Option<PersistentChange>, Error> {
-        let decided = self.reconciler.pending_persist(permit, true)?;
-        assert!(matches!(decided, Persist::Decided(_)), "it has the lock");
-        Ok(if let Persist::Decided(pending) = decided { pending } else { None })
-    }
-
-    /// Does the work of `Service::decide`: the file of what is kept is written before the commit.
-    fn commit_permitted(&mut self, permit: Permit) -> Result<Outcome, Error> {
-        let pending = self.pending(&permit)?;
-        pending.as_ref().map_or(Ok(()), PersistentChange::write)?;
+    /// Does the work of `Service::decide`: the persistent file is written before the commit.
+    fn commit_permitted(&mut self, permit: Permit) -> Result<bool, Error> {
+        let concerns_kept = self.reconciler.concerns_kept(permit.request());
+        let former = if concerns_kept { self.reconciler.kept_after(&permit)?.write()? } else { None };
+        let is_written = former.is_some();
         let committed = self.reconciler.commit(permit);
-        if let (Err(_), Some(pending)) = (&committed, &pending) {
-            pending.revert().unwrap();
+        if let (Err(_), Some(former)) = (&committed, former) {
+            former.write().unwrap();
         }
-        committed.map(|outcome| Outcome { changed: outcome.changed || pending.is_some(), ..outcome })
+        Ok(committed? || is_written)
     }
 }
 
@@ -140,8 +135,8 @@ fn missing_rules_turn_a_repeated_request_into_a_change() {
     assert!(!fixture.reconciler.consider(&on("wg0")).unwrap());
     fixture.kernel.remove_table();
     assert!(fixture.reconciler.consider(&on("wg0")).unwrap());
-    let outcome = fixture.commit(&on("wg0")).unwrap();
-    assert_eq!(outcome, Outcome { change: Change::Nothing, changed: true });
+    assert!(fixture.commit(&on("wg0")).unwrap());
+    assert!(!fixture.commit(&on("wg0")).unwrap(), "nothing is missing any more");
 }
 
 #[test]
@@ -218,7 +213,7 @@ fn a_foreign_table_of_our_name_is_kept_and_reported_without_clamps() {
         fixture.reconciler.reconcile(&[by_nft(7)], now);
     }
     assert!(!fixture.reconciler.consider(&Request::Reset).unwrap());
-    assert!(!fixture.commit(&Request::Reset).unwrap().changed);
+    assert!(!fixture.commit(&Request::Reset).unwrap());
     assert!(fixture.kernel.has_foreign_table());
     assert!(fixture.reconciler.status(now).unwrap().foreign_table);
     let left = fixture.lines.all().iter().filter(|line| line.event() == "foreign-table-left").count();
@@ -254,7 +249,7 @@ fn our_own_table_is_removed_even_if_it_was_edited() {
     let mut fixture = fixture();
     fixture.commit(&on("wg0")).unwrap();
     fixture.kernel.set_foreign_table();
-    assert!(fixture.commit(&Request::Reset).unwrap().changed);
+    assert!(fixture.commit(&Request::Reset).unwrap());
     assert!(!fixture.kernel.has_foreign_table());
 }
 

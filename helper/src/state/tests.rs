@@ -26,30 +26,38 @@ fn desired() -> Desired {
     let kept = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), persist: true, any_link: true };
     let named =
         [(LinkName::parse("wg0").unwrap(), kept), (LinkName::parse("wg1").unwrap(), ClampOptions::default())].into();
-    Desired { auto: Some(ClampOptions::default()), named }
+    Desired { auto: Some(ClampOptions::default()), named, known: [LinkName::parse("tun0").unwrap()].into() }
 }
 
-fn known() -> BTreeSet<LinkName> {
-    [LinkName::parse("tun0").unwrap()].into()
+impl StateDirs {
+    fn keep(&self, desired: &Desired) -> Result<Option<StateText>, StateError> {
+        self.kept(desired).write()
+    }
+}
+
+/// Why a file cannot be used.
+fn cause(file: &Path) -> String {
+    read(file).unwrap_err().to_string()
 }
 
 #[test]
 fn the_desired_clamps_survive_a_restart() {
     let Folders(_root, state_dirs) = folders();
-    state_dirs.save_runtime(&desired(), &known()).unwrap();
+    state_dirs.save_runtime(&desired()).unwrap();
     let (saved, errors) = state_dirs.load();
-    assert_eq!(saved, SavedState { desired: desired(), known: known() });
+    assert_eq!(saved, desired());
     assert!(errors.is_empty());
 }
 
 #[test]
 fn only_what_is_kept_survives_a_reboot() {
     let Folders(_root, state_dirs) = folders();
-    state_dirs.save_runtime(&desired(), &known()).unwrap();
-    state_dirs.persist(&desired(), &known()).unwrap();
+    state_dirs.save_runtime(&desired()).unwrap();
+    state_dirs.keep(&desired()).unwrap();
     state_dirs.remove_runtime().unwrap();
     let (saved, errors) = state_dirs.load();
-    assert_eq!(saved, SavedState { desired: desired().persisted(), known: BTreeSet::new() });
+    assert_eq!(saved, desired().persisted());
+    assert!(saved.known.is_empty(), "auto is not kept");
     assert!(errors.is_empty());
 }
 
@@ -57,25 +65,26 @@ fn only_what_is_kept_survives_a_reboot() {
 fn the_names_of_a_persistent_auto_survive_a_reboot() {
     let Folders(_root, state_dirs) = folders();
     let kept = Desired { auto: Some(ClampOptions { persist: true, ..ClampOptions::default() }), ..desired() };
-    state_dirs.persist(&kept, &known()).unwrap();
+    state_dirs.keep(&kept).unwrap();
     let (saved, errors) = state_dirs.load();
-    assert_eq!(saved, SavedState { desired: kept.persisted(), known: known() });
+    assert_eq!(saved, kept.persisted());
+    assert_eq!(saved.known, desired().known);
     assert!(errors.is_empty());
 }
 
 #[test]
 fn wanting_nothing_leaves_no_file() {
     let Folders(_root, state_dirs) = folders();
-    state_dirs.persist(&desired(), &known()).unwrap();
-    state_dirs.persist(&Desired::default(), &known()).unwrap();
+    state_dirs.keep(&desired()).unwrap();
+    state_dirs.keep(&Desired::default()).unwrap();
     state_dirs.remove_runtime().unwrap();
     assert!(fs::read_dir(&state_dirs.persistent).unwrap().next().is_none());
-    assert_eq!(state_dirs.load().0, SavedState::default());
+    assert_eq!(state_dirs.load().0, Desired::default());
 }
 
 /// Runs `does` as a user who can write to the persistent folder but not open it, so its fsync
 /// fails.
-fn without_synchronising(state_dirs: &StateDirs, does: impl FnOnce() -> Result<(), StateError> + Send) {
+fn without_synchronising(state_dirs: &StateDirs, does: impl FnOnce() -> Result<Option<StateText>, StateError> + Send) {
     let nobody = 65534;
     let root = state_dirs.persistent.parent().unwrap();
     fs::set_permissions(root, Permissions::from_mode(0o755)).unwrap();
@@ -89,14 +98,14 @@ fn without_synchronising(state_dirs: &StateDirs, does: impl FnOnce() -> Result<(
         });
         thread.join().unwrap()
     });
-    assert!(matches!(done, Err(StateError::Io { doing: "replace", .. })), "{done:?}");
+    assert!(done.unwrap_err().to_string().starts_with("cannot write"), "the folder cannot be synchronised");
 }
 
 #[test]
 fn a_state_file_that_cannot_be_synced_is_removed_again() {
     for before in [Desired::default(), desired()] {
         let Folders(_root, state_dirs) = folders();
-        state_dirs.persist(&before, &known()).unwrap();
+        state_dirs.keep(&before).unwrap();
         let file = state_dirs.persistent.join(FILE);
         if file.exists() {
             chown(&file, Some(65534), None).unwrap();
@@ -104,7 +113,7 @@ fn a_state_file_that_cannot_be_synced_is_removed_again() {
         let text = fs::read(&file).ok();
         let other =
             Desired { auto: Some(ClampOptions { persist: true, ..ClampOptions::default() }), ..Desired::default() };
-        without_synchronising(&state_dirs, || state_dirs.persist(&other, &known()));
+        without_synchronising(&state_dirs, || state_dirs.keep(&other));
         assert_eq!(fs::read(&file).ok(), text);
     }
 }
@@ -112,9 +121,9 @@ fn a_state_file_that_cannot_be_synced_is_removed_again() {
 #[test]
 fn a_state_file_is_restored_if_its_removal_cannot_be_synced() {
     let Folders(_root, state_dirs) = folders();
-    state_dirs.persist(&desired(), &known()).unwrap();
+    state_dirs.keep(&desired()).unwrap();
     chown(state_dirs.persistent.join(FILE), Some(65534), None).unwrap();
-    without_synchronising(&state_dirs, || state_dirs.persist(&Desired::default(), &known()));
+    without_synchronising(&state_dirs, || state_dirs.keep(&Desired::default()));
     assert!(state_dirs.keeps(&desired()));
     let files = fs::read_dir(&state_dirs.persistent).unwrap().map(|file| file.unwrap().file_name());
     assert_eq!(files.collect::<Vec<_>>(), [FILE], "and nothing beside it");
@@ -124,7 +133,7 @@ fn a_state_file_is_restored_if_its_removal_cannot_be_synced() {
 fn the_file_alone_decides_which_clamps_are_persistent() {
     let Folders(_root, state_dirs) = folders();
     assert!(state_dirs.keeps(&Desired::default()) && !state_dirs.keeps(&desired()));
-    state_dirs.persist(&desired(), &known()).unwrap();
+    state_dirs.keep(&desired()).unwrap();
     assert!(state_dirs.keeps(&desired()) && !state_dirs.keeps(&Desired::default()));
     fs::write(state_dirs.persistent.join(FILE), "{").unwrap();
     assert!(!state_dirs.keeps(&desired()) && !state_dirs.keeps(&Desired::default()), "it may say anything");
@@ -133,11 +142,11 @@ fn the_file_alone_decides_which_clamps_are_persistent() {
 #[test]
 fn a_broken_runtime_file_is_reported_and_the_persistent_one_read() {
     let Folders(_root, state_dirs) = folders();
-    state_dirs.persist(&desired(), &known()).unwrap();
+    state_dirs.keep(&desired()).unwrap();
     fs::write(state_dirs.runtime.join(FILE), "{").unwrap();
     let (saved, errors) = state_dirs.load();
-    assert_eq!(saved.desired, desired().persisted());
-    assert!(matches!(errors[..], [StateError::Malformed { .. }]), "{errors:?}");
+    assert_eq!(saved, desired().persisted());
+    assert!(matches!(errors[..], [StateError { doing: "use", .. }]), "{errors:?}");
 }
 
 #[test]
@@ -163,8 +172,8 @@ fn hostile_contents_are_refused() {
     for text in texts {
         fs::write(state_dirs.runtime.join(FILE), &text).unwrap();
         let (saved, errors) = state_dirs.load();
-        assert_eq!(saved, SavedState::default());
-        assert!(matches!(errors[..], [StateError::Malformed { .. }]), "{errors:?}");
+        assert_eq!(saved, Desired::default());
+        assert!(matches!(errors[..], [StateError { doing: "use", .. }]), "{errors:?}");
     }
 }
 
@@ -172,13 +181,13 @@ fn hostile_contents_are_refused() {
 fn a_file_that_was_cut_anywhere_is_refused() {
     let Folders(_root, state_dirs) = folders();
     let file = state_dirs.runtime.join(FILE);
-    state_dirs.save_runtime(&desired(), &known()).unwrap();
+    state_dirs.save_runtime(&desired()).unwrap();
     let whole = fs::read(&file).unwrap();
     for length in 0..whole.len() {
         fs::write(&file, &whole[..length]).unwrap();
         let (saved, errors) = state_dirs.load();
-        assert_eq!(saved, SavedState::default(), "{length}");
-        assert!(matches!(errors[..], [StateError::Malformed { .. }]), "{length}: {errors:?}");
+        assert_eq!(saved, Desired::default(), "{length}");
+        assert!(matches!(errors[..], [StateError { doing: "use", .. }]), "{length}: {errors:?}");
     }
 }
 
@@ -186,16 +195,16 @@ fn a_file_that_was_cut_anywhere_is_refused() {
 fn a_symbolic_link_a_fifo_and_a_file_that_others_write_are_not_read() {
     let Folders(root, state_dirs) = folders();
     let file = state_dirs.runtime.join(FILE);
-    state_dirs.persist(&desired(), &known()).unwrap();
+    state_dirs.keep(&desired()).unwrap();
     symlink(state_dirs.persistent.join(FILE), &file).unwrap();
-    assert!(matches!(read(&file), Err(StateError::Io { .. })));
+    assert!(cause(&file).contains("symbolic links"), "{}", cause(&file));
     fs::remove_file(&file).unwrap();
     mkfifo(&file, Mode::S_IRWXU).unwrap();
-    assert!(matches!(read(&file), Err(StateError::Malformed { .. })));
+    assert!(cause(&file).contains("no regular file"), "{}", cause(&file));
     fs::remove_file(&file).unwrap();
-    state_dirs.save_runtime(&desired(), &known()).unwrap();
+    state_dirs.save_runtime(&desired()).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
-    assert!(matches!(read(&file), Err(StateError::Malformed { .. })));
+    assert_eq!(cause(&file), "others may write to it");
     drop(root);
 }
 
@@ -207,16 +216,16 @@ fn a_symbolic_link_is_replaced_and_not_written_through() {
     for name in [FILE.to_owned(), format!(".{FILE}.new")] {
         symlink(&victim, state_dirs.runtime.join(name)).unwrap();
     }
-    state_dirs.save_runtime(&desired(), &known()).unwrap();
+    state_dirs.save_runtime(&desired()).unwrap();
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-    assert_eq!(state_dirs.load().0.desired, desired());
+    assert_eq!(state_dirs.load().0, desired());
 }
 
 #[test]
 fn a_missing_folder_is_only_an_error() {
     let state_dirs = StateDirs { runtime: "/nonexistent/run".into(), persistent: "/nonexistent/lib".into() };
-    assert!(state_dirs.save_runtime(&desired(), &known()).is_err());
-    assert_eq!(state_dirs.load().0, SavedState::default());
+    assert!(state_dirs.save_runtime(&desired()).is_err());
+    assert_eq!(state_dirs.load().0, Desired::default());
     assert!(state_dirs.remove_runtime().is_ok());
 }
 

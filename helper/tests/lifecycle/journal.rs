@@ -83,6 +83,6 @@ fn no_field_of_an_entry_in_the_journal_has_a_byte_that_is_not_printable() {
         let is_printable = value.iter().all(|byte| (0x20..0x7f).contains(byte));
         assert!(is_printable, "{name}={}", value.escape_ascii());
     }
-    assert_eq!(text(calls[3], "DETAIL"), "link wg0 is clamped to the route MTU");
+    assert_eq!((text(calls[3], "MTU"), text(calls[3], "PERSIST")), ("route".to_owned(), "no".to_owned()));
     assert_eq!(text(calls[3], "RESULT"), "changed");
 }

@@ -10,13 +10,13 @@ const KEPT: &str =
 
 impl Fixture {
     /// The state that a helper would restore after a reboot.
-    fn after_a_reboot(&self) -> SavedState {
+    fn after_a_reboot(&self) -> Desired {
         let runtime = self.reconciler.state_dirs.runtime.join("not there");
         StateDirs { runtime, ..self.reconciler.state_dirs.clone() }.load().0
     }
 
     /// The state that the next helper would restore if this one were killed.
-    fn after_a_crash(&self) -> SavedState {
+    fn after_a_crash(&self) -> Desired {
         self.reconciler.state_dirs.load().0
     }
 
@@ -24,8 +24,8 @@ impl Fixture {
     fn keep_names(&mut self) -> bool {
         let are_due = self.reconciler.are_names_due();
         if are_due {
-            let written = self.reconciler.pending_names().unwrap().write();
-            self.reconciler.names_written(written);
+            let written = self.reconciler.kept_names().unwrap().write();
+            self.reconciler.names_written(written.err());
         }
         are_due
     }
@@ -104,12 +104,12 @@ fn names_due_when_a_persistent_auto_ended_are_not_written() {
         fixture.commit(&kept_auto()).unwrap();
         assert!(fixture.reconciler.are_names_due());
         fixture.commit(&end).unwrap();
-        assert!(fixture.reconciler.pending_names().is_none());
+        assert!(fixture.reconciler.kept_names().is_none());
     }
     let mut fixture = fixture();
     fixture.commit(&kept_auto()).unwrap();
     fixture.reconciler.withdraw();
-    assert!(fixture.reconciler.pending_names().is_none(), "what is kept outlives the helper");
+    assert!(fixture.reconciler.kept_names().is_none(), "what is kept outlives the helper");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_temporary_auto_leaves_nothing_for_after_a_reboot() {
     let mut fixture = fixture();
     fixture.commit(&on("")).unwrap();
     assert!(!fixture.keep_names());
-    assert_eq!(fixture.after_a_reboot(), SavedState::default());
+    assert_eq!(fixture.after_a_reboot(), Desired::default());
 }
 
 #[test]
@@ -159,8 +159,8 @@ fn reset_removes_what_is_kept_though_the_memory_knows_nothing_of_it() {
         }
         std::fs::write(fixture.kept_file(), KEPT).unwrap();
         assert!(fixture.reconciler.consider(&Request::Reset).unwrap());
-        assert!(fixture.commit(&Request::Reset).unwrap().changed);
-        assert_eq!(fixture.after_a_reboot(), SavedState::default());
+        assert!(fixture.commit(&Request::Reset).unwrap());
+        assert_eq!(fixture.after_a_reboot(), Desired::default());
         assert!(!fixture.reconciler.consider(&Request::Reset).unwrap(), "nothing is left to do");
     }
 }
@@ -174,7 +174,7 @@ fn a_clamp_kept_after_the_polkit_check_is_not_changed() {
         assert!(!fixture.reconciler.affects_kept(&request), "the premise");
         fixture.commit(&keep).unwrap();
         let kept = fixture.after_a_reboot();
-        assert_eq!(fixture.pending(&judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
+        assert_eq!(fixture.reconciler.kept_after(&judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
         assert_eq!(fixture.reconciler.commit(judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
         assert_eq!((fixture.after_a_reboot(), fixture.after_a_crash()), (kept.clone(), kept), "{request:?}");
         assert!(fixture.commit(&request).is_ok(), "a new check permits it");
@@ -192,7 +192,7 @@ fn a_name_that_would_need_a_place_of_a_kept_auto_is_refused_before_polkit_is_ask
     let error = fixture.reconciler.consider(&on("absent256")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooManyClamps);
     assert_eq!(fixture.commit(&on("absent256")).unwrap_err().kind(), ErrorKind::TooManyClamps);
-    assert!(fixture.commit(&on("wg0")).unwrap().change.is_something(), "it has the place of its link already");
+    assert!(fixture.commit(&on("wg0")).unwrap(), "it has the place of its link already");
     assert!(fixture.commit(&Request::ClampOn(Target::Link(name("kept")), keep())).is_err(), "256 are named");
     fixture.commit(&Request::ClampOff(Target::Link(name("wg0")))).unwrap();
     assert!(fixture.commit(&Request::ClampOn(Target::Link(name("kept")), keep())).is_ok(), "it is kept, too");
@@ -206,9 +206,9 @@ fn a_name_over_an_auto_kept_after_the_polkit_check_is_not_made() {
     let before = fixture.kernel.table();
     assert_eq!(fixture.commit_permitted(permit(&on("wg0"), false)).unwrap_err().kind(), ErrorKind::Busy);
     assert_eq!(fixture.kernel.table(), before);
-    let kept = fixture.after_a_reboot().desired;
+    let kept = fixture.after_a_reboot();
     assert!(fixture.commit_permitted(permit(&on("wg0"), true)).is_ok());
-    assert_eq!(fixture.after_a_reboot().desired, kept, "the file is as it was");
+    assert_eq!(fixture.after_a_reboot(), kept, "the file is as it was");
 }
 
 #[test]
@@ -216,11 +216,12 @@ fn a_change_of_the_file_is_decided_only_under_the_lock_on_it() {
     let mut fixture = fixture();
     fixture.commit(&on("wg0")).unwrap();
     let off = permit(&Request::ClampOff(Target::Link(name("wg0"))), true);
-    let decided = |fixture: &Fixture, has_lock| fixture.reconciler.pending_persist(&off, has_lock).unwrap();
-    assert!(matches!(decided(&fixture, false), Persist::Decided(None)), "it needs no lock");
+    assert!(!fixture.reconciler.concerns_kept(off.request()), "it needs no lock");
     fixture.commit(&Request::ClampOn(Target::Link(name("wg0")), keep())).unwrap();
-    assert!(matches!(decided(&fixture, false), Persist::Locked), "another call has kept it");
-    assert!(matches!(decided(&fixture, true), Persist::Decided(Some(_))));
+    assert!(fixture.reconciler.concerns_kept(off.request()), "another call has kept it");
+    let kept = fixture.after_a_reboot();
+    assert_eq!(fixture.reconciler.commit(off).unwrap_err().kind(), ErrorKind::ApplyFailed, "it has no lock");
+    assert_eq!((fixture.after_a_reboot(), fixture.after_a_crash()), (kept.clone(), kept));
 }
 
 #[test]
@@ -252,15 +253,15 @@ fn a_persistent_clamp_missing_in_its_file_is_written_on_the_next_request() {
     assert!(!fixture.reconciler.consider(&kept_auto()).unwrap());
     std::fs::remove_file(fixture.kept_file()).unwrap();
     assert!(fixture.reconciler.consider(&kept_auto()).unwrap());
-    assert!(fixture.commit(&kept_auto()).unwrap().changed);
-    assert_eq!(fixture.after_a_reboot().desired.auto.map(|auto| auto.persist), Some(true));
+    assert!(fixture.commit(&kept_auto()).unwrap());
+    assert_eq!(fixture.after_a_reboot().auto.map(|auto| auto.persist), Some(true));
 }
 
 #[test]
 fn a_failed_runtime_write_leaves_no_outdated_file_that_overrides_the_persistent_one() {
     let mut fixture = fixture();
     let kept = |link: &str| Request::ClampOn(Target::Link(name(link)), keep());
-    let after_a_crash = |fixture: &Fixture| fixture.after_a_crash().desired.named.into_keys().collect::<Vec<_>>();
+    let after_a_crash = |fixture: &Fixture| fixture.after_a_crash().named.into_keys().collect::<Vec<_>>();
     for request in [kept("wg0"), kept("wg1"), on("wg2")] {
         fixture.commit(&request).unwrap();
     }
@@ -282,7 +283,7 @@ fn a_name_that_cannot_be_saved_keeps_the_desired_clamps_and_is_logged_once() {
     for _ in 0..3 {
         fixture.reconciler.reconcile(&[Event::Network], Instant::now());
     }
-    assert_eq!(fixture.after_a_crash().desired.auto.map(|auto| auto.persist), Some(false));
+    assert_eq!(fixture.after_a_crash().auto.map(|auto| auto.persist), Some(false));
     assert_eq!(fixture.lines.all().iter().filter(|line| line.event() == "state-not-saved").count(), 1);
     fixture.let_everything_be_remembered();
     fixture.reconciler.reconcile(&[], Instant::now());
@@ -314,15 +315,14 @@ fn a_change_that_the_kernel_refuses_leaves_the_persistent_state_unchanged() {
     fixture.kernel.refuse(Some(Refusal::Refused));
     let named = Request::ClampOn(Target::Link(name("wg7")), keep());
     for request in [Request::ClampOff(Target::Auto), Request::Reset, named] {
-        let pending = fixture.pending(&permit(&request, true)).unwrap().unwrap();
-        pending.write().unwrap();
+        let former = fixture.reconciler.kept_after(&permit(&request, true)).unwrap().write().unwrap().unwrap();
         assert_ne!(
             std::fs::read_to_string(fixture.kept_file()).ok().as_ref(),
             Some(&before),
             "the premise: {request:?}"
         );
         assert!(fixture.reconciler.commit(permit(&request, true)).is_err());
-        pending.revert().unwrap();
+        former.write().unwrap();
         assert_eq!(std::fs::read_to_string(fixture.kept_file()).unwrap(), before, "{request:?}");
     }
 }
