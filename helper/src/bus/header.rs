@@ -2,16 +2,17 @@
 //! ignored, whatever they hold.
 //!
 //! zbus refuses a message with such a field and closes the connection, so the helper reads the
-//! header first. It does not use `zbus::wire`, which builds a value for each field and takes 20
-//! times as long. In a flood, most calls are refused by their header alone. See the D-Bus
-//! specification, "Message Format" and "Header Fields".
+//! header first. For fields of the usual types it does not use `zbus::wire`, which builds a value
+//! for each field and takes 20 times as long. In a flood, most calls are refused by their header
+//! alone. See the D-Bus specification, "Message Format" and "Header Fields".
 
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use zbus::Signature;
+use zbus::Variant;
 use zbus::message::{EndianSig, Flags};
 use zbus::wire::Endian;
+use zbus::wire::serialized::{Context, Data};
 
 /// Codes of the header fields that are used here.
 const REPLY_SERIAL: u8 = 5;
@@ -19,8 +20,9 @@ const SENDER: u8 = 7;
 /// The known codes. 0 is not among them: the specification calls it an error.
 const KNOWN: Range<u8> = 1..10;
 
-/// The deepest nesting of containers that the specification allows.
-const DEEPEST: u8 = 64;
+/// Upper bound on the bytes of all fields of one header whose type no known field has. Only
+/// `zbus::wire` can measure those.
+const MOST_UNUSUAL: usize = 512;
 
 /// The kind of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,18 +87,16 @@ impl Fixed {
     /// Reads the fields of a message whose header is complete; `None` if they are malformed.
     pub(super) fn fields<'m>(&self, message: &'m [u8]) -> Option<Fields<'m>> {
         let mut fields = Fields::default();
-        let header = message.get(..Self::LENGTH + self.fields as usize)?;
-        let walk = Walk { endian: self.endian, bytes: header };
-        let mut field = walk.next_field(Self::LENGTH)?;
-        while let Some(Field { code, signature, value, range }) = field {
-            // A message with two senders is malformed: the helper cannot tell which one the bus
-            // set.
-            if code == SENDER && signature == b"s" && fields.sender.replace(walk.text(value)?).is_some() {
-                return None;
+        for field in self.split(message.get(..Self::LENGTH + self.fields as usize)?) {
+            match field? {
+                // A message with two senders is malformed: the helper cannot tell which one the bus
+                // set.
+                [SENDER, 1, b's', ..] if fields.sender.is_some() => return None,
+                [SENDER, 1, b's', 0, _, _, _, _, text @ .., 0] => fields.sender = Some(std::str::from_utf8(text).ok()?),
+                [REPLY_SERIAL, 1, b'u', ..] => fields.has_reply_serial = true,
+                [code, ..] => fields.has_unknown |= !KNOWN.contains(code),
+                [] => return None,
             }
-            fields.has_reply_serial |= code == REPLY_SERIAL && signature == b"u";
-            fields.has_unknown |= !KNOWN.contains(&code);
-            field = walk.next_field(range.end)?;
         }
         Some(fields)
     }
@@ -107,26 +107,45 @@ impl Fixed {
         if !fields.has_unknown {
             return message.to_vec();
         }
-        let mut cleaned = message.get(..Self::LENGTH).unwrap_or_default().to_vec();
-        let header = message.get(..Self::LENGTH + self.fields as usize).unwrap_or_default();
-        let walk = Walk { endian: self.endian, bytes: header };
-        let mut at = Self::LENGTH;
-        while let Some(Some(field)) = walk.next_field(at) {
-            at = field.range.end;
-            if KNOWN.contains(&field.code) {
-                cleaned.resize(cleaned.len().next_multiple_of(8), 0);
-                cleaned.extend_from_slice(header.get(field.range).unwrap_or_default());
-            }
+        let (header, body) = message.split_at(self.header().min(message.len()));
+        let mut cleaned = header.get(..Self::LENGTH).unwrap_or_default().to_vec();
+        let header = header.get(..Self::LENGTH + self.fields as usize).unwrap_or_default();
+        let known = self.split(header).map_while(|field| field).filter(|field| KNOWN.contains(&field[0]));
+        for field in known {
+            cleaned.resize(cleaned.len().next_multiple_of(8), 0);
+            cleaned.extend_from_slice(field);
         }
         // The array only got shorter, so its length still fits.
         let length = u32::try_from(cleaned.len() - Self::LENGTH).unwrap_or_default();
-        cleaned[Self::FIELDS..Self::LENGTH].copy_from_slice(&match self.endian {
-            Endian::Little => length.to_le_bytes(),
-            Endian::Big => length.to_be_bytes(),
-        });
+        self.endian.write_u32(&mut cleaned[Self::FIELDS..], length);
         cleaned.resize(cleaned.len().next_multiple_of(8), 0);
-        cleaned.extend_from_slice(message.get(self.header()..).unwrap_or_default());
+        cleaned.extend_from_slice(body);
         cleaned
+    }
+
+    /// The fields of a header, each from its code to the end of its value; `None` if one is
+    /// malformed.
+    fn split<'m>(&self, header: &'m [u8]) -> impl Iterator<Item = Option<&'m [u8]>> + use<'m> {
+        let (endian, mut end, mut unusual) = (self.endian, Self::LENGTH, MOST_UNUSUAL);
+        std::iter::from_fn(move || {
+            (end < header.len()).then(|| {
+                let start = end.next_multiple_of(8);
+                let field = header.get(start..)?;
+                let length = match field {
+                    [_, 1, b's' | b'o', 0, ..] => usize::try_from(number(endian, field, 4)?).ok()?.checked_add(9)?,
+                    [_, 1, b'g', 0, length, ..] => usize::from(*length) + 6,
+                    [_, 1, b'u', 0, ..] => 8,
+                    _ => {
+                        let field = Data::new(&field[..field.len().min(unusual)], Context::new(endian, 0));
+                        let (_, length) = field.deserialize::<(u8, Variant<'_>)>().ok()?;
+                        unusual = unusual.checked_sub(length)?;
+                        length
+                    }
+                };
+                end = start + length;
+                field.get(..length)
+            })
+        })
     }
 }
 
@@ -139,93 +158,8 @@ pub(super) struct Fields<'m> {
     has_unknown: bool,
 }
 
-/// One field of a header: the offset of its value, and the range of the whole field.
-struct Field<'m> {
-    code: u8,
-    signature: &'m [u8],
-    value: usize,
-    range: Range<usize>,
-}
-
-/// Walks over values by their signature.
-struct Walk<'a> {
-    endian: Endian,
-    bytes: &'a [u8],
-}
-
-impl<'a> Walk<'a> {
-    /// The field at an offset that is not aligned yet. `Some(None)` at the end, `None` if
-    /// malformed.
-    #[allow(clippy::option_option, reason = "`?` makes the walks short")]
-    fn next_field(&self, at: usize) -> Option<Option<Field<'a>>> {
-        if at >= self.bytes.len() {
-            return Some(None);
-        }
-        let at = at.next_multiple_of(8);
-        let code = *self.bytes.get(at)?;
-        let (signature, value) = self.signature(at + 1)?;
-        let end = self.skip(&Signature::from_bytes(signature).ok()?, value, 0)?;
-        Some(Some(Field { code, signature, value, range: at..end }))
-    }
-
-    /// The signature at an offset, and the offset behind it.
-    fn signature(&self, at: usize) -> Option<(&'a [u8], usize)> {
-        let length = usize::from(*self.bytes.get(at)?);
-        let end = at + 1 + length;
-        Some((self.bytes.get(at + 1..end)?, end + 1))
-    }
-
-    /// The text of a string at an offset that is not aligned yet.
-    fn text(&self, at: usize) -> Option<&'a str> {
-        let at = at.next_multiple_of(4);
-        let length = usize::try_from(number(self.endian, self.bytes, at)?).ok()?;
-        std::str::from_utf8(self.bytes.get(at + 4..(at + 4).checked_add(length)?)?).ok()
-    }
-
-    /// The end of a value of this type, which begins at an offset that is not aligned yet.
-    fn skip(&self, of: &Signature, at: usize, depth: u8) -> Option<usize> {
-        if depth > DEEPEST {
-            return None;
-        }
-        let at = at.next_multiple_of(of.alignment_dbus());
-        let length = || usize::try_from(number(self.endian, self.bytes, at)?).ok();
-        // The length of an array excludes the padding before its first element. An empty array has
-        // that padding, too.
-        let array = |element: usize| (at + 4).next_multiple_of(element).checked_add(length()?);
-        let end = match of {
-            Signature::U8
-            | Signature::I16
-            | Signature::U16
-            | Signature::Bool
-            | Signature::I32
-            | Signature::U32
-            | Signature::Fd
-            | Signature::I64
-            | Signature::U64
-            | Signature::F64 => at + of.alignment_dbus(),
-            Signature::Str | Signature::ObjectPath => at.checked_add(5)?.checked_add(length()?)?,
-            Signature::Signature => self.signature(at)?.1,
-            Signature::Variant => {
-                let (inner, value) = self.signature(at)?;
-                self.skip(&Signature::from_bytes(inner).ok()?, value, depth + 1)?
-            }
-            Signature::Array(element) => array(element.alignment_dbus())?,
-            Signature::Dict { .. } => array(8)?,
-            Signature::Structure(members) => {
-                members.iter().try_fold(at, |at, member| self.skip(member, at, depth + 1))?
-            }
-            Signature::Unit => return None,
-        };
-        (end <= self.bytes.len()).then_some(end)
-    }
-}
-
 fn number(endian: Endian, bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = *bytes.get(at..)?.first_chunk::<4>()?;
-    Some(match endian {
-        Endian::Little => u32::from_le_bytes(bytes),
-        Endian::Big => u32::from_be_bytes(bytes),
-    })
+    Some(endian.read_u32(bytes.get(at..at + 4)?))
 }
 
 #[cfg(test)]

@@ -72,6 +72,20 @@ fn unknown_fields_of_every_type_are_passed_over_and_taken_out() {
 }
 
 #[test]
+fn too_many_unknown_fields_of_unusual_types_are_malformed() {
+    let mut message = call(Endian::Little, Flags::empty());
+    // The value of each ends 5 bytes into the field.
+    let most = MOST_UNUSUAL / 5;
+    for _ in 0..most - 1 {
+        message = with_field(&message, 99, b"y", &[1]);
+    }
+    assert_eq!(sender(&message).as_deref(), Some(":1.42"));
+    message = with_field(&with_field(&message, 99, b"y", &[1]), 99, b"s", &[0, 0, 0, 0, 0]);
+    assert_eq!(sender(&message).as_deref(), Some(":1.42"), "texts are not among them");
+    assert_eq!(sender(&with_field(&message, 99, b"y", &[1])), None);
+}
+
+#[test]
 fn two_senders_are_none() {
     let twice =
         with_field(&call(Endian::Little, Flags::empty()), SENDER, b"s", &[4, 0, 0, 0, b':', b'1', b'.', b'1', 0]);
