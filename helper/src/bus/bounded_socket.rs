@@ -13,20 +13,19 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 use futures_lite::future::yield_now;
 use nix::sys::socket::{getsockopt, sockopt};
 use zbus::address::transport::{Transport, UnixSocket};
-use zbus::connection::socket::{ReadHalf, Socket, Split, WriteHalf};
+use zbus::connection::socket::{BoxedSplit, ReadHalf, Split, WriteHalf};
 use zbus::names::OwnedUniqueName;
 use zbus::{Address, Message};
 use zruntime::{AsyncIo, Shared, SharedRuntime, net};
 
 use super::call::ReplyTo;
 use super::header::{Fixed, Kind};
-use super::inbox::{Admission, Arrival, Content, IgnoredMessage, Inbox};
+use super::inbox::{Arrival, Inbox};
 use super::unreachable;
 use crate::failure::{Exit, Failure};
 
@@ -51,9 +50,11 @@ const ROOT: u32 = 0;
 ///
 /// # Errors
 /// As [`open`].
-pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<Inbox>) -> Result<Bounded, Failure> {
-    let socket = AsyncIo::new_nonblocking(runtime, open(bus, runtime).await?).map_err(unreachable)?;
-    Ok(Bounded { stream: Stream(Arc::new(socket)), inbox: Arc::clone(inbox) })
+pub(super) async fn connect(bus: &Address, runtime: &SharedRuntime, inbox: &Arc<Inbox>) -> Result<BoxedSplit, Failure> {
+    let socket = open(bus, runtime).await?;
+    let stream = Arc::new(AsyncIo::new_nonblocking(runtime, socket).map_err(unreachable)?);
+    let writer = Writer { stream: Arc::clone(&stream), unsent: Vec::new() };
+    Ok(Split::new(Box::new(Reader::new(stream, Arc::clone(inbox))), Box::new(writer)))
 }
 
 /// Opens the socket of a bus that root listens on. The bus reports who calls, so a bus of another
@@ -93,77 +94,26 @@ async fn connected(bus: &Address, runtime: &SharedRuntime) -> io::Result<(UnixSt
 
 /// A connected socket. It does not negotiate file descriptor passing, so the bus forwards no
 /// descriptors of callers.
-#[derive(Clone, Debug)]
-struct Stream(Arc<AsyncIo<UnixStream, Shared>>);
+type Stream = Arc<AsyncIo<UnixStream, Shared>>;
 
-impl Stream {
-    /// Receives at least one byte.
-    async fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.0.read_with(|mut socket| socket.read(buffer)).await? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            count => Ok(count),
-        }
-    }
-}
-
-/// The socket of this module, before zbus splits it.
-#[derive(Debug)]
-pub(super) struct Bounded {
-    stream: Stream,
-    inbox: Arc<Inbox>,
-}
-
-impl Socket for Bounded {
-    type ReadHalf = Reader;
-    type WriteHalf = Writer;
-
-    fn split(self) -> Split<Reader, Writer> {
-        let writer = Writer { stream: self.stream.clone(), unsent: Vec::new() };
-        Split::new(Reader { stream: self.stream, inbox: self.inbox, received: Received::new() }, writer)
+/// Receives at least one byte.
+async fn receive(stream: &Stream, buffer: &mut [u8]) -> io::Result<usize> {
+    match stream.read_with(|mut socket| socket.read(buffer)).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        count => Ok(count),
     }
 }
 
 /// The half that messages arrive through.
 #[derive(Debug)]
-pub(super) struct Reader {
+struct Reader {
     stream: Stream,
     inbox: Arc<Inbox>,
-    received: Received,
-}
-
-/// Received bytes that are not processed yet: `bytes[start..end]`.
-#[derive(Debug)]
-struct Received {
-    bytes: Vec<u8>,
+    /// The bytes of the last read.
+    chunk: Vec<u8>,
+    /// Received bytes. Those before `start` are processed.
+    received: Vec<u8>,
     start: usize,
-    end: usize,
-}
-
-impl Received {
-    fn new() -> Self {
-        Self { bytes: vec![0; LONGEST_MESSAGE + CHUNK], start: 0, end: 0 }
-    }
-
-    fn waiting(&self) -> &[u8] {
-        &self.bytes[self.start..self.end]
-    }
-
-    /// Moves the waiting bytes to the front, and returns room for up to [`CHUNK`] more.
-    fn room(&mut self) -> &mut [u8] {
-        self.bytes.copy_within(self.start..self.end, 0);
-        (self.start, self.end) = (0, self.end - self.start);
-        let until = (self.end + CHUNK).min(self.bytes.len());
-        &mut self.bytes[self.end..until]
-    }
-
-    /// Takes over bytes that zbus received together with the end of the handshake.
-    fn append(&mut self, more: &mut Vec<u8>) -> io::Result<()> {
-        let room = self.room().get_mut(..more.len()).ok_or(io::ErrorKind::InvalidData)?;
-        room.copy_from_slice(more);
-        self.end += more.len();
-        more.clear();
-        Ok(())
-    }
 }
 
 #[async_trait]
@@ -175,27 +125,26 @@ impl ReadHalf for Reader {
         received: &mut Vec<u8>,
         _none: &mut Vec<OwnedFd>,
     ) -> zbus::Result<Message> {
-        if !received.is_empty() {
-            self.received.append(received)?;
-        }
+        // zbus may have received bytes together with the end of the handshake.
+        self.received.append(received);
         loop {
             self.fill(Fixed::LENGTH).await?;
             // The bus frames messages correctly. After bytes that are none, the next message cannot
             // be found.
-            let Some(fixed) = Fixed::read(self.received.waiting()) else {
+            let Some(fixed) = Fixed::read(self.waiting()) else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the bus sent what is no message").into());
             };
-            if fixed.total() > if fixed.kind == Kind::Call { LONGEST_CALL } else { LONGEST_MESSAGE } {
-                self.pass_over(&fixed).await?;
-                continue;
-            }
-            self.fill(fixed.total()).await?;
-            let for_zbus = self.sort(&fixed, &self.received.waiting()[..fixed.total()]);
-            self.received.start += fixed.total();
+            let longest = if fixed.kind == Kind::Call { LONGEST_CALL } else { LONGEST_MESSAGE };
+            let is_whole = fixed.total() <= longest;
+            // Only the header of a message that is too long is held.
+            let held = if is_whole { fixed.total() } else { fixed.header().min(LONGEST_MESSAGE) };
+            self.fill(held).await?;
+            let for_zbus = self.sort(&fixed, &self.waiting()[..held]);
+            self.skip(fixed.total()).await?;
             if let Some(bytes) = for_zbus {
                 match decode_message(sequence, bytes).await {
                     Ok(message) => return Ok(message),
-                    Err(_) => self.drop_it(None, "it is malformed"),
+                    Err(_) => self.inbox.log_dropped(None, "it is malformed"),
                 }
             }
         }
@@ -203,78 +152,71 @@ impl ReadHalf for Reader {
 
     /// Used for the handshake only, before the first message.
     async fn recvmsg(&mut self, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-        Ok((self.stream.receive(buffer).await?, Vec::new()))
+        Ok((receive(&self.stream, buffer).await?, Vec::new()))
     }
 }
 
 impl Reader {
+    fn new(stream: Stream, inbox: Arc<Inbox>) -> Self {
+        let received = Vec::with_capacity(LONGEST_MESSAGE + CHUNK);
+        Self { stream, inbox, chunk: vec![0; CHUNK], received, start: 0 }
+    }
+
+    /// The received bytes that are not processed yet.
+    fn waiting(&self) -> &[u8] {
+        &self.received[self.start..]
+    }
+
     /// Receives until at least `wanted` bytes are waiting.
     async fn fill(&mut self, wanted: usize) -> io::Result<()> {
-        while self.received.waiting().len() < wanted {
+        while self.waiting().len() < wanted {
             // A socket that is always readable would starve the other tasks.
             yield_now().await;
-            self.received.end += self.stream.receive(self.received.room()).await?;
+            let count = receive(&self.stream, &mut self.chunk).await?;
+            self.received.drain(..self.start);
+            self.start = 0;
+            self.received.extend_from_slice(&self.chunk[..count]);
         }
         Ok(())
     }
 
-    /// Returns the bytes of a message for zbus, and handles any other.
+    /// Skips bytes, and receives them if necessary.
+    async fn skip(&mut self, mut left: usize) -> io::Result<()> {
+        while left > 0 {
+            self.fill(1).await?;
+            let here = self.waiting().len().min(left);
+            self.start += here;
+            left -= here;
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes of a message for zbus, and handles any other. Of a message that is too
+    /// long it gets the header only.
     fn sort(&self, fixed: &Fixed, message: &[u8]) -> Option<Vec<u8>> {
         let Some(fields) = fixed.fields(message) else {
-            self.drop_it(None, "its header is malformed");
+            self.inbox.log_dropped(None, "its header is malformed");
             return None;
         };
-        let cause = match fixed.kind {
-            Kind::Call => {
-                self.admit(fields.sender, fixed, || Content::Call(fixed.cleaned(message, &fields)));
+        let is_whole = message.len() == fixed.total();
+        let sender = fields.sender.and_then(|sender| OwnedUniqueName::try_from(sender).ok());
+        let cause = match (fixed.kind, &sender) {
+            (Kind::Call, Some(caller)) => {
+                let to = ReplyTo { caller: caller.clone(), serial: fixed.awaited() };
+                let message = if is_whole { Ok(fixed.cleaned(message, &fields)) } else { Err(fixed.total()) };
+                self.inbox.arrive(Arrival { to, message });
                 return None;
             }
-            Kind::Reply if !fields.has_reply_serial => "it is a reply to nothing",
+            (Kind::Call, None) => "the call has no sender",
+            _ if !is_whole => "it is too long",
+            (Kind::Reply, _) if !fields.has_reply_serial => "it is a reply to nothing",
             // The bus stamps the sender, and no client can own the bus's name.
-            Kind::Signal if fields.sender.is_none_or(|sender| sender != BUS) => "nobody asked for the signal",
-            Kind::Unknown => "its type is unknown",
-            Kind::Reply | Kind::Signal => return Some(fixed.cleaned(message, &fields)),
+            (Kind::Signal, _) if fields.sender != Some(BUS) => "nobody asked for the signal",
+            (Kind::Unknown, _) => "its type is unknown",
+            (Kind::Reply | Kind::Signal, _) => return Some(fixed.cleaned(message, &fields)),
         };
-        self.drop_it(fields.sender, cause);
+        self.inbox.log_dropped(sender.as_ref(), cause);
         None
-    }
-
-    fn drop_it(&self, sender: Option<&str>, cause: &'static str) {
-        let sender = sender.and_then(|sender| OwnedUniqueName::try_from(sender).ok());
-        self.inbox.log_ignored(IgnoredMessage { event: "message-dropped", sender, cause });
-    }
-
-    /// Gives a call a place, holds it until its caller is identified, or refuses it.
-    fn admit(&self, sender: Option<&str>, fixed: &Fixed, content: impl FnOnce() -> Content) {
-        let Some(sender) = sender else { return self.drop_it(None, "the call has no sender") };
-        let Ok(caller) = OwnedUniqueName::try_from(sender) else { return self.drop_it(None, "its sender is no name") };
-        let to = ReplyTo { caller, serial: fixed.awaited() };
-        match self.inbox.admission(sender, Instant::now()) {
-            Admission::Refused(person) => self.inbox.refusals.add(Some(person), to),
-            Admission::Place(identity, slot) => self.inbox.push(identity, Arrival { to, content: content() }, slot),
-            Admission::Unknown => self.inbox.hold(Arrival { to, content: content() }),
-        }
-    }
-
-    /// Skips a message that is too long. Its fixed header has been received.
-    async fn pass_over(&mut self, fixed: &Fixed) -> io::Result<()> {
-        self.fill(fixed.header().min(LONGEST_MESSAGE)).await?;
-        let sender = fixed.fields(self.received.waiting()).and_then(|fields| fields.sender);
-        if fixed.kind == Kind::Call {
-            self.admit(sender, fixed, || Content::TooLong(fixed.total()));
-        } else {
-            self.drop_it(sender, "it is too long");
-        }
-        let mut left = fixed.total();
-        loop {
-            let here = self.received.waiting().len().min(left);
-            self.received.start += here;
-            left -= here;
-            if left == 0 {
-                return Ok(());
-            }
-            self.fill(1).await?;
-        }
     }
 }
 
@@ -297,7 +239,7 @@ pub(super) async fn decode_message(sequence: u64, mut bytes: Vec<u8>) -> zbus::R
 
 /// The half that messages leave through.
 #[derive(Debug)]
-pub(super) struct Writer {
+struct Writer {
     stream: Stream,
     /// Bytes still to be sent. If a sender is cancelled, the next one sends the rest, so the bus
     /// never gets half a message.
@@ -315,7 +257,7 @@ impl WriteHalf for Writer {
             self.unsent.extend_from_slice(message.data().bytes());
         }
         while !self.unsent.is_empty() {
-            let count = self.stream.0.write_with(|mut socket| socket.write(&self.unsent)).await?;
+            let count = self.stream.write_with(|mut socket| socket.write(&self.unsent)).await?;
             self.unsent.drain(..count);
         }
         // Releases the memory that a burst of answers took.
@@ -325,11 +267,11 @@ impl WriteHalf for Writer {
 
     /// Used for the handshake only.
     async fn sendmsg(&mut self, bytes: &[u8], _none: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        self.stream.0.write_with(|mut socket| socket.write(bytes)).await
+        self.stream.write_with(|mut socket| socket.write(bytes)).await
     }
 
     async fn close(&mut self) -> io::Result<()> {
-        self.stream.0.get_ref().shutdown(Shutdown::Both)
+        self.stream.get_ref().shutdown(Shutdown::Both)
     }
 }
 

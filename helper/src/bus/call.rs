@@ -3,20 +3,21 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::OnceLock;
 
 use airpods_dbus::{ClampOptions, Error, ErrorKind, Target, names};
-use zbus::message::Header;
-use zbus::names::{BusName, InterfaceName, MemberName, OwnedUniqueName};
+use zbus::message::Flags;
+use zbus::names::{InterfaceName, MemberName, OwnedUniqueName};
 use zbus::{DBusError, DynamicType, Message, ObjectPath, OwnedVariant, Variant, fdo};
 
 use crate::authority::Action;
 use crate::clamp::Request;
-use crate::log::Line;
 
 const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const PEER: &str = "org.freedesktop.DBus.Peer";
+
+/// The properties of our interface.
+const OUR_PROPERTIES: [&str; 3] = ["Clamps", "Auto", "Version"];
 
 /// The parents of our object, and the child that leads to it: `busctl tree` and the like walk down
 /// from the root.
@@ -36,100 +37,63 @@ pub(super) struct RequestedChange {
 /// A decoded call.
 #[derive(Debug)]
 pub(super) enum DecodedCall {
-    /// The answer is constant or in memory, and costs less than finding out who calls.
-    Answer(Answer),
     /// `GetStatus`.
     Status,
     /// A mutating method.
     Change(RequestedChange),
-    /// The call is refused before it is decoded, with a log line.
-    Refused(Line, Error),
-}
-
-/// An answer that does not need the kernel.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Answer {
-    /// A constant text.
-    Introspection(String),
-    /// An empty reply, for `Ping`.
-    Nothing,
+    /// `Introspect`, and its answer.
+    Introspect(String),
+    Ping,
     MachineId,
-    Property(Property),
-    /// All properties of an interface.
-    Properties(&'static [Property]),
-    Error(fdo::Error),
-}
-
-/// The properties of the interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Property {
-    Clamps,
-    Auto,
-    Version,
-}
-
-impl Property {
-    pub(super) const ALL: [Self; 3] = [Self::Clamps, Self::Auto, Self::Version];
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Clamps => "Clamps",
-            Self::Auto => "Auto",
-            Self::Version => "Version",
-        }
-    }
+    /// `Get` of this property.
+    Property(&'static str),
+    /// `GetAll` of an interface with these properties.
+    Properties(&'static [&'static str]),
 }
 
 /// Decodes a call.
-pub(super) fn decode(message: &Message) -> DecodedCall {
+///
+/// # Errors
+/// The standard error that answers the call.
+pub(super) fn decode(message: &Message) -> fdo::Result<DecodedCall> {
     let header = message.header();
     let member = header.member().map(MemberName::as_str).unwrap_or_default();
-    let interface = header.interface().map(InterfaceName::as_str);
     let path = header.path().map(ObjectPath::as_str).unwrap_or_default();
-    let answer = match interface {
+    match header.interface().map(InterfaceName::as_str) {
         // The interface of a call is optional.
-        None | Some(names::INTERFACE) if path == names::OBJECT_PATH => match method(member, message) {
-            Some(decoded) => return decoded,
-            None => unknown_method(),
-        },
+        None | Some(names::INTERFACE) if path == names::OBJECT_PATH => method(member, message),
         Some(PEER) => peer(member),
         Some(INTROSPECTABLE) => introspect(path, member),
-        _ if path != names::OBJECT_PATH => unknown_object(),
+        _ if path != names::OBJECT_PATH => Err(unknown_object()),
         Some(PROPERTIES) => properties(member, message),
-        _ => unknown_interface(),
-    };
-    DecodedCall::Answer(answer)
+        _ => Err(unknown_interface()),
+    }
 }
 
-/// Decodes a call of one of our methods; `None` if there is no such method.
-fn method(member: &str, message: &Message) -> Option<DecodedCall> {
-    let (_, action) = Action::OF_METHODS.into_iter().find(|(name, _)| *name == member)?;
+/// Decodes a call of one of our methods.
+fn method(member: &str, message: &Message) -> fdo::Result<DecodedCall> {
+    let method = Action::OF_METHODS.into_iter().find(|(name, _)| *name == member);
+    let (_, action) = method.ok_or_else(unknown_method)?;
     let Some(action) = action else {
-        return Some(if message.body().is_empty() {
-            DecodedCall::Status
-        } else {
-            DecodedCall::Answer(invalid_args(member))
-        });
+        return if message.body().is_empty() { Ok(DecodedCall::Status) } else { Err(invalid_args(member)) };
     };
-    let interaction = interaction(&message.header());
+    let interaction = message.primary_header().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
+    let invalid = || ErrorKind::InvalidArgs.because(arguments(member));
     let (link, request) = match action {
-        Action::Reset => (String::new(), empty(message, member).map(|()| Request::Reset)),
+        Action::Reset if message.body().is_empty() => (String::new(), Ok(Request::Reset)),
+        Action::Reset => (String::new(), Err(invalid())),
         Action::ClampOff => match message.body().deserialize::<String>() {
             Ok(link) => (shortened(&link), target(&link).map(Request::ClampOff)),
-            Err(_) => (String::new(), Err(invalid(member))),
+            Err(_) => (String::new(), Err(invalid())),
         },
         Action::ClampOn | Action::ClampAnyLink => {
             match message.body().deserialize::<(String, HashMap<String, OwnedVariant>)>() {
                 Ok((link, options)) => (shortened(&link), clamp_on(&link, &options)),
-                Err(_) => (String::new(), Err(invalid(member))),
+                Err(_) => (String::new(), Err(invalid())),
             }
         }
     };
-    Some(DecodedCall::Change(RequestedChange { action, link, interaction, request }))
-}
-
-fn interaction(header: &Header<'_>) -> bool {
-    header.primary().flags().contains(zbus::message::Flags::ALLOW_INTERACTIVE_AUTH)
+    Ok(DecodedCall::Change(RequestedChange { action, link, interaction, request }))
 }
 
 fn clamp_on(link: &str, options: &HashMap<String, OwnedVariant>) -> Result<Request, Error> {
@@ -138,14 +102,6 @@ fn clamp_on(link: &str, options: &HashMap<String, OwnedVariant>) -> Result<Reque
 
 fn target(link: &str) -> Result<Target, Error> {
     Target::parse(link).map_err(|broken| ErrorKind::InvalidLinkName.because(broken.to_string()))
-}
-
-fn empty(message: &Message, member: &str) -> Result<(), Error> {
-    if message.body().is_empty() { Ok(()) } else { Err(invalid(member)) }
-}
-
-fn invalid(member: &str) -> Error {
-    ErrorKind::InvalidArgs.because(arguments(member))
 }
 
 /// The error text with the types of a method's arguments.
@@ -161,67 +117,64 @@ fn arguments(member: &str) -> String {
 }
 
 /// Every object path answers these.
-fn peer(member: &str) -> Answer {
+fn peer(member: &str) -> fdo::Result<DecodedCall> {
     match member {
-        "Ping" => Answer::Nothing,
-        "GetMachineId" => Answer::MachineId,
-        _ => unknown_method(),
+        "Ping" => Ok(DecodedCall::Ping),
+        "GetMachineId" => Ok(DecodedCall::MachineId),
+        _ => Err(unknown_method()),
     }
 }
 
-fn introspect(path: &str, member: &str) -> Answer {
+fn introspect(path: &str, member: &str) -> fdo::Result<DecodedCall> {
     let child = PARENTS.into_iter().find(|(parent, _)| *parent == path).map(|(_, child)| child);
-    match (member, child) {
-        ("Introspect", _) if path == names::OBJECT_PATH => Answer::Introspection(names::INTROSPECTION.to_owned()),
-        ("Introspect", Some(child)) => Answer::Introspection(format!("<node><node name=\"{child}\"/></node>")),
-        (_, None) if path != names::OBJECT_PATH => unknown_object(),
-        _ => unknown_method(),
-    }
-}
-
-fn properties(member: &str, message: &Message) -> Answer {
-    let body = message.body();
-    let of = |interface: &str, property: &str| match interface {
-        names::INTERFACE => Property::ALL.into_iter().find(|known| known.name() == property),
-        _ => None,
+    let xml = match child {
+        Some(child) => format!("<node><node name=\"{child}\"/></node>"),
+        None if path == names::OBJECT_PATH => names::INTROSPECTION.to_owned(),
+        None => return Err(unknown_object()),
     };
-    let unknown = Answer::Error(fdo::Error::UnknownProperty("there is no such property".to_owned()));
+    if member == "Introspect" { Ok(DecodedCall::Introspect(xml)) } else { Err(unknown_method()) }
+}
+
+fn properties(member: &str, message: &Message) -> fdo::Result<DecodedCall> {
+    let body = message.body();
+    let known = |interface: &str, property: &str| {
+        let known = OUR_PROPERTIES.iter().find(|known| interface == names::INTERFACE && **known == property);
+        known.copied().ok_or_else(|| fdo::Error::UnknownProperty("there is no such property".to_owned()))
+    };
+    let invalid = |_| invalid_args(member);
     match member {
-        "Get" => match body.deserialize::<(&str, &str)>() {
-            Ok((interface, property)) => of(interface, property).map_or(unknown, Answer::Property),
-            Err(_) => invalid_args(member),
+        "Get" => {
+            let (interface, property) = body.deserialize::<(&str, &str)>().map_err(invalid)?;
+            known(interface, property).map(DecodedCall::Property)
+        }
+        "GetAll" => match body.deserialize::<&str>().map_err(invalid)? {
+            names::INTERFACE => Ok(DecodedCall::Properties(&OUR_PROPERTIES)),
+            INTROSPECTABLE | PROPERTIES | PEER => Ok(DecodedCall::Properties(&[])),
+            _ => Err(unknown_interface()),
         },
-        "GetAll" => match body.deserialize::<&str>() {
-            Ok(names::INTERFACE) => Answer::Properties(&Property::ALL),
-            Ok(INTROSPECTABLE | PROPERTIES | PEER) => Answer::Properties(&[]),
-            Ok(_) => unknown_interface(),
-            Err(_) => invalid_args(member),
-        },
-        "Set" => match body.deserialize::<(&str, &str, Variant<'_>)>() {
-            Ok((interface, property, _)) if of(interface, property).is_some() => {
-                Answer::Error(fdo::Error::PropertyReadOnly("the property can only be read".to_owned()))
-            }
-            Ok(_) => unknown,
-            Err(_) => invalid_args(member),
-        },
-        _ => unknown_method(),
+        "Set" => {
+            let (interface, property, _) = body.deserialize::<(&str, &str, Variant<'_>)>().map_err(invalid)?;
+            known(interface, property)?;
+            Err(fdo::Error::PropertyReadOnly("the property can only be read".to_owned()))
+        }
+        _ => Err(unknown_method()),
     }
 }
 
-fn unknown_method() -> Answer {
-    Answer::Error(fdo::Error::UnknownMethod("there is no such method".to_owned()))
+fn unknown_method() -> fdo::Error {
+    fdo::Error::UnknownMethod("there is no such method".to_owned())
 }
 
-fn unknown_object() -> Answer {
-    Answer::Error(fdo::Error::UnknownObject("there is no such object".to_owned()))
+fn unknown_object() -> fdo::Error {
+    fdo::Error::UnknownObject("there is no such object".to_owned())
 }
 
-fn unknown_interface() -> Answer {
-    Answer::Error(fdo::Error::UnknownInterface("there is no such interface".to_owned()))
+fn unknown_interface() -> fdo::Error {
+    fdo::Error::UnknownInterface("there is no such interface".to_owned())
 }
 
-fn invalid_args(member: &str) -> Answer {
-    Answer::Error(fdo::Error::InvalidArgs(arguments(member)))
+fn invalid_args(member: &str) -> fdo::Error {
+    fdo::Error::InvalidArgs(arguments(member))
 }
 
 /// A caller's text, cut for a log line; the line itself escapes it.
@@ -241,31 +194,22 @@ pub(super) struct ReplyTo {
 impl ReplyTo {
     /// A reply with this body; `None` if the caller expects none.
     pub(super) fn with<B: serde::Serialize + DynamicType>(&self, body: &B) -> Option<Message> {
-        let serial = self.serial?;
-        let reply = Message::method_return(&stand_in()?.header()).reply_serial(Some(serial));
-        reply.destination(BusName::from(self.caller.as_ref())).build(body).ok()
+        Message::method_return(&self.stand_in()?.header()).build(body).ok()
     }
 
     /// An error reply with an error of the contract.
     pub(super) fn error(&self, error: &Error) -> Option<Message> {
-        self.named(&error.kind().name(), error.message())
+        Message::error(&self.stand_in()?.header(), error.kind().name()).build(&error.message()).ok()
     }
 
     /// An error reply with an error of the standard interfaces.
     pub(super) fn standard(&self, error: &fdo::Error) -> Option<Message> {
-        self.named(&error.name(), error.description().unwrap_or_default())
+        error.create_reply(&self.stand_in()?.header()).ok()
     }
 
-    fn named(&self, name: &str, message: &str) -> Option<Message> {
-        let serial = self.serial?;
-        let reply = Message::error(&stand_in()?.header(), name).reply_serial(Some(serial));
-        reply.destination(BusName::from(self.caller.as_ref())).build(&message).ok()
+    /// A call with the same sender and serial: zbus makes a reply from the header of its call.
+    fn stand_in(&self) -> Option<Message> {
+        let call = Message::method_call("/", "Call").sender(&self.caller).serial(self.serial?);
+        call.build(&()).ok()
     }
-}
-
-/// A placeholder call. zbus builds a reply from the header of a call, but the destination and the
-/// serial are set explicitly.
-fn stand_in() -> Option<&'static Message> {
-    static CALL: OnceLock<Option<Message>> = OnceLock::new();
-    CALL.get_or_init(|| Message::method_call("/", "Call").build(&()).ok()).as_ref()
 }

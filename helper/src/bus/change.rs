@@ -14,7 +14,6 @@ use zruntime::unblock;
 
 use super::call::{ReplyTo, RequestedChange};
 use super::caller::{check_connected, wait_until_left};
-use super::dispatch::or_unknown;
 use super::person::Person;
 use super::quota::{Prompt, Slot};
 use super::service::Service;
@@ -33,19 +32,19 @@ impl Service {
     pub(super) async fn change(
         self: Arc<Self>,
         connection: Connection,
-        person: Person,
-        caller: Caller,
         to: ReplyTo,
         mut requested: RequestedChange,
         slot: Slot,
     ) {
-        let outcome = self.decide(&connection, person, &caller, &mut requested).await;
-        let line = || requested.line(Some(caller.uid), &caller.name, &outcome);
+        let from = slot.from;
+        let caller = Caller { name: to.caller.clone(), uid: from.uid };
+        let outcome = self.decide(&connection, from.person, &caller, &mut requested).await;
+        let line = || requested.line(from.uid, &caller.name, &outcome);
         if outcome == Ok(true) {
             // A line about a change is never withheld.
             self.log.write(line());
         } else {
-            self.log_limited(Some(person), line);
+            self.limited_log.write(Some(from.person), line);
         }
         self.keep_names();
         self.announce(&connection).await;
@@ -96,7 +95,7 @@ impl Service {
     async fn permit(&self, connection: &Connection, person: Person, question: &Question) -> Result<Permit> {
         let starting = || ErrorKind::AuthUnavailable.because("the helper is still starting; call again in a moment");
         let authority = self.authority.get().ok_or_else(starting)?;
-        let log = |line| self.log_limited(Some(person), || line);
+        let log = |line| self.limited_log.write(Some(person), || line);
         let judged = authorise(authority.as_ref(), question, PromptMode::Forbidden, log).await;
         if !question.needs_prompt(&judged) {
             return judged;
@@ -137,10 +136,10 @@ impl Service {
 
 impl RequestedChange {
     /// The log line of a call: the caller, the request and the result.
-    pub(super) fn line(&self, uid: Option<u32>, caller: &OwnedUniqueName, outcome: &Result<bool>) -> Line {
+    pub(super) fn line(&self, uid: u32, caller: &OwnedUniqueName, outcome: &Result<bool>) -> Line {
         let event = self.action.operation();
         let line = if outcome.is_ok() { Line::info(event) } else { Line::warning(event) };
-        let line = line.with("uid", or_unknown(uid)).with("sender", caller);
+        let line = line.with("uid", uid).with("sender", caller);
         let line = line.with("action", self.action.id()).with("link", &self.link);
         let options = self.request.iter().flat_map(Request::options);
         let line = options.fold(line, |line, (option, value)| line.with(option, value));

@@ -13,42 +13,32 @@ use zbus::names::OwnedUniqueName;
 use zbus::{Connection, Message, Variant, fdo};
 
 use super::bounded_socket::{LONGEST_CALL, decode_message};
-use super::call::{self, Answer, DecodedCall, Property, ReplyTo};
-use super::caller::{self, Identity};
-use super::inbox::{Admitted, Arrival, Content, IgnoredMessage, Waiting};
+use super::call::{self, DecodedCall, ReplyTo, RequestedChange};
+use super::caller;
+use super::inbox::{Arrival, Waiting};
+use super::person::Identity;
 use super::quota::Slot;
 use super::refusals::TURN;
 use super::service::Service;
-use crate::authority::Caller;
 use crate::log::Line;
 use crate::reconcile::VERSION;
 
 /// The file with the machine's id, see machine-id(5).
 const MACHINE_ID: &str = "/etc/machine-id";
 
-/// A decoded call that has no answer yet.
-struct Call {
-    to: ReplyTo,
-    decoded: DecodedCall,
-}
-
 impl Service {
     /// Processes the inbox, for as long as the helper is on the bus. While the bus accepts no
     /// answers, this processes no more calls, and calls beyond their places are refused.
     pub(super) async fn dispatch(self: Arc<Self>, connection: Connection) -> Infallible {
         loop {
-            let Waiting { arrivals, to_identify, ignored } = self.inbox.take().await;
-            for message in ignored {
-                self.log_ignored(&message);
-            }
-            for name in to_identify {
-                let identify = Arc::clone(&self).identify(connection.clone(), name);
+            let Waiting { calls, to_identify } = self.inbox.take().await;
+            for caller in to_identify {
+                let identify = Arc::clone(&self).identify(connection.clone(), caller);
                 self.runtime.spawn("find out who calls", identify).detach();
             }
             let (mut answers, mut slots) = (Vec::new(), Vec::new());
-            for Admitted { from, arrival, slot } in arrivals {
-                let call = call_of(arrival).await;
-                answers.extend(self.begin(&connection, from, call));
+            for (arrival, slot) in calls {
+                answers.extend(self.begin(&connection, slot.from, arrival).await);
                 slots.push(slot);
             }
             // Sending fails only if the connection is lost, which the daemon notices itself.
@@ -74,97 +64,99 @@ impl Service {
         }
     }
 
-    fn log_ignored(&self, message: &IgnoredMessage) {
-        let identity = message.sender.as_ref().and_then(|sender| self.inbox.callers.identity(sender));
-        self.log_limited(identity.map(|identity| identity.person), || {
-            let line = Line::warning(message.event).with("uid", or_unknown(identity.map(|identity| identity.uid)));
-            line.with("sender", or_unknown(message.sender.as_ref())).with("cause", message.cause)
-        });
-    }
-
-    /// Answers with a constant, or from memory.
-    fn answer(&self, to: &ReplyTo, answer: Answer) -> Option<Message> {
-        match answer {
-            Answer::Introspection(xml) => to.with(&xml),
-            Answer::Nothing => to.with(&()),
-            Answer::MachineId => match std::fs::read_to_string(MACHINE_ID) {
-                Ok(id) if is_machine_id(id.trim()) => to.with(&id.trim()),
-                _ => to.standard(&fdo::Error::Failed("the machine has no id".to_owned())),
-            },
-            Answer::Property(property) => to.with(&self.property(property)),
-            Answer::Properties(properties) => {
-                let values = properties.iter().map(|property| (property.name(), self.property(*property)));
-                to.with(&values.collect::<HashMap<_, _>>())
-            }
-            Answer::Error(error) => to.standard(&error),
-        }
-    }
-
-    fn property(&self, property: Property) -> Variant<'static> {
-        match property {
-            Property::Clamps => Variant::from(self.reconciler().properties(Instant::now()).clamps),
-            Property::Auto => Variant::from(self.reconciler().properties(Instant::now()).auto),
-            Property::Version => Variant::from(VERSION),
-        }
-    }
-
-    /// Asks the bus who a caller is, then admits or refuses the calls that it has queued meanwhile.
-    async fn identify(self: Arc<Self>, connection: Connection, name: OwnedUniqueName) {
-        match caller::uid(&self.runtime, &connection, &name).await {
-            Ok(uid) => self.inbox.identify(&name, uid),
+    /// Asks the bus who a caller is, then admits or refuses the calls that are held for it.
+    async fn identify(self: Arc<Self>, connection: Connection, caller: OwnedUniqueName) {
+        match caller::uid(&self.runtime, &connection, &caller).await {
+            Ok(uid) => self.inbox.identify(&caller, uid),
             Err(error) => {
-                for arrival in self.inbox.give_up(&name) {
-                    let answer = self.refuse(None, call_of(arrival).await, &error);
-                    drop(connection.send_all(&answer.into_iter().collect::<Vec<_>>()).await);
-                }
+                let line = || Line::warning("caller-unknown").with("sender", &caller).with("cause", &error);
+                self.limited_log.write(None, line);
+                let held = self.inbox.give_up(&caller);
+                let answers: Vec<_> = held.iter().filter_map(|arrival| arrival.to.error(&error)).collect();
+                drop(connection.send_all(&answers).await);
             }
         }
         self.restart_idle_timer();
     }
 
     /// Answers a call at once, or gives it a place in a quota and a task.
-    fn begin(self: &Arc<Self>, connection: &Connection, from: Identity, call: Call) -> Option<Message> {
-        let quota = match call.decoded {
-            DecodedCall::Answer(answer) => return self.answer(&call.to, answer),
-            // A read that expects no reply has no effect.
-            DecodedCall::Status if call.to.serial.is_none() => return None,
-            DecodedCall::Refused(_, ref error) => {
-                let error = error.clone();
-                return self.refuse(Some(from), call, &error);
+    async fn begin(self: &Arc<Self>, connection: &Connection, from: Identity, arrival: Arrival) -> Option<Message> {
+        let Arrival { to, message } = arrival;
+        let refuse = |line: Line, error: Error| {
+            let line = line.with("uid", from.uid).with("sender", &to.caller);
+            self.limited_log.write(Some(from.person), || line.with("result", error.kind().short_name()));
+            to.error(&error)
+        };
+        let message = match message {
+            Ok(bytes) => decode_message(0, bytes).await,
+            Err(length) => {
+                let error = format!("the call has {length} bytes; at most {LONGEST_CALL} are read");
+                let line = Line::warning("message-too-long").with("bytes", length);
+                return refuse(line, ErrorKind::LimitsExceeded.because(error));
             }
-            DecodedCall::Status => &self.reads,
-            DecodedCall::Change(_) => &self.changes,
         };
-        let slot = match quota.enter(from.person) {
-            Ok(slot) => slot,
-            Err(error) => return self.refuse(Some(from), call, &error),
+        let Ok(message) = message else {
+            let error = ErrorKind::InvalidArgs.because("the message is malformed");
+            return refuse(Line::warning("message-malformed"), error);
         };
-        let (service, connection) = (Arc::clone(self), connection.clone());
-        if let DecodedCall::Change(requested) = call.decoded {
-            let caller = Caller { name: call.to.caller.clone(), uid: from.uid };
-            let change = service.change(connection, from.person, caller, call.to, requested, slot);
-            self.runtime.spawn("change", change).detach();
-        } else {
-            self.runtime.spawn("GetStatus", service.status(connection, call.to, slot)).detach();
+        match call::decode(&message) {
+            Err(error) => to.standard(&error),
+            Ok(DecodedCall::Introspect(xml)) => to.with(&xml),
+            Ok(DecodedCall::Ping) => to.with(&()),
+            Ok(DecodedCall::MachineId) => match std::fs::read_to_string(MACHINE_ID) {
+                Ok(id) if is_machine_id(id.trim()) => to.with(&id.trim()),
+                _ => to.standard(&fdo::Error::Failed("the machine has no id".to_owned())),
+            },
+            Ok(DecodedCall::Property(property)) => to.with(&self.property(property)),
+            Ok(DecodedCall::Properties(properties)) => {
+                let values = properties.iter().map(|property| (*property, self.property(property)));
+                to.with(&values.collect::<HashMap<_, _>>())
+            }
+            // A read that expects no reply has no effect.
+            Ok(DecodedCall::Status) if to.serial.is_none() => None,
+            Ok(DecodedCall::Status) => self.begin_status(connection, from, to),
+            Ok(DecodedCall::Change(requested)) => self.begin_change(connection, from, to, requested),
         }
-        None
     }
 
-    /// Answers a call that is refused before it is executed. Reads have no line in the log.
-    fn refuse(&self, from: Option<Identity>, call: Call, error: &Error) -> Option<Message> {
-        let uid = from.map(|from| from.uid);
-        let line = match call.decoded {
-            DecodedCall::Answer(_) | DecodedCall::Status => None,
-            DecodedCall::Change(requested) => Some(requested.line(uid, &call.to.caller, &Err(error.clone()))),
-            DecodedCall::Refused(line, _) => {
-                let line = line.with("uid", or_unknown(uid)).with("sender", &call.to.caller);
-                Some(line.with("result", error.kind().short_name()))
+    fn begin_status(self: &Arc<Self>, connection: &Connection, from: Identity, to: ReplyTo) -> Option<Message> {
+        match self.reads.enter(from) {
+            Ok(slot) => {
+                let status = Arc::clone(self).status(connection.clone(), to, slot);
+                self.runtime.spawn("GetStatus", status).detach();
+                None
             }
-        };
-        if let Some(line) = line {
-            self.log_limited(from.map(|from| from.person), || line);
+            Err(error) => to.error(&error),
         }
-        call.to.error(error)
+    }
+
+    fn begin_change(
+        self: &Arc<Self>,
+        connection: &Connection,
+        from: Identity,
+        to: ReplyTo,
+        requested: RequestedChange,
+    ) -> Option<Message> {
+        match self.changes.enter(from) {
+            Ok(slot) => {
+                let change = Arc::clone(self).change(connection.clone(), to, requested, slot);
+                self.runtime.spawn("change", change).detach();
+                None
+            }
+            Err(error) => {
+                let answer = to.error(&error);
+                self.limited_log.write(Some(from.person), || requested.line(from.uid, &to.caller, &Err(error)));
+                answer
+            }
+        }
+    }
+
+    fn property(&self, property: &str) -> Variant<'static> {
+        match property {
+            "Clamps" => Variant::from(self.reconciler().properties(Instant::now()).clamps),
+            "Auto" => Variant::from(self.reconciler().properties(Instant::now()).auto),
+            _ => Variant::from(VERSION),
+        }
     }
 
     /// Answers `GetStatus`. Never prompts. The call keeps its place until the bus has taken the
@@ -201,29 +193,4 @@ impl Service {
 /// Whether a text is a machine's id: during a first boot the file says `uninitialized`.
 fn is_machine_id(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-/// Decodes a call that has arrived.
-async fn call_of(Arrival { to, content }: Arrival) -> Call {
-    let decoded = match content {
-        Content::Call(bytes) => {
-            if let Ok(message) = decode_message(0, bytes).await {
-                call::decode(&message)
-            } else {
-                let error = ErrorKind::InvalidArgs.because("the message is malformed");
-                DecodedCall::Refused(Line::warning("message-malformed"), error)
-            }
-        }
-        Content::TooLong(length) => {
-            let error = format!("the call has {length} bytes; at most {LONGEST_CALL} are read");
-            let line = Line::warning("message-too-long").with("bytes", length);
-            DecodedCall::Refused(line, ErrorKind::LimitsExceeded.because(error))
-        }
-    };
-    Call { to, decoded }
-}
-
-/// The value as text, or `unknown`.
-pub(super) fn or_unknown(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
 }

@@ -4,119 +4,135 @@
 //! (journald.conf(5)). It drops the rest, whatever they contain. Without this limit a flood of
 //! refused calls could hide the line of another user's change.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use super::locked;
+use zruntime::SharedRuntime;
+
 use super::person::Person;
+use super::{locked, or_unknown};
+use crate::log::{Line, Log};
 
 /// The number of such lines that a person gets in each [`PERIOD`].
-const LINES: u32 = 100;
-/// The same as journald's default `RateLimitIntervalSec=`.
+const LINES: u64 = 100;
+/// The same as journald's default `RateLimitIntervalSec=`. It begins with a person's first line.
 const PERIOD: Duration = Duration::from_secs(30);
 
-/// Counts lines. Lines of unidentified callers share one count.
-#[derive(Debug, Default)]
-pub(super) struct LogLimit(Mutex<HashMap<Option<Person>, Window>>);
-
-/// The count of one person's lines in the current period.
-#[derive(Clone, Copy, Debug)]
-struct Window {
-    begun: Instant,
-    written: u32,
-    withheld: u64,
+/// The log for such lines.
+pub(super) struct LimitedLog {
+    log: Log,
+    runtime: SharedRuntime,
+    /// The lines of each person in their period, withheld ones included. Unidentified callers share
+    /// one count.
+    counts: Mutex<HashMap<Option<Person>, u64>>,
 }
 
-/// The decision about a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
-    /// Write it.
-    Write,
-    /// Write it, and note that further lines are withheld until then.
-    WriteLast(Instant),
-    /// Do not write it, only count it.
-    Withhold,
+impl fmt::Debug for LimitedLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LimitedLog").finish_non_exhaustive()
+    }
 }
 
-impl LogLimit {
-    /// Counts a line about a call without effect, and decides about it.
-    pub(super) fn enter(&self, person: Option<Person>, now: Instant) -> Entry {
+impl LimitedLog {
+    pub(super) fn new(log: Log, runtime: SharedRuntime) -> Arc<Self> {
+        Arc::new(Self { log, runtime, counts: Mutex::default() })
+    }
+
+    /// Writes a line, unless the person has had too many in this period.
+    pub(super) fn write(self: &Arc<Self>, person: Option<Person>, line: impl FnOnce() -> Line) {
         // Root is not limited: it could fill the journal anyway.
         if person == Some(Person::ROOT) {
-            return Entry::Write;
+            return self.log.write(line());
         }
-        let mut windows = locked(&self.0);
-        let window = windows.entry(person).or_insert(Window { begun: now, written: 0, withheld: 0 });
-        if window.written == LINES {
-            window.withheld += 1;
-            return Entry::Withhold;
+        let count = {
+            let mut counts = locked(&self.counts);
+            let count = counts.entry(person).or_default();
+            *count += 1;
+            *count
+        };
+        if count == 1 {
+            let limited = Arc::clone(self);
+            let end = async move {
+                limited.runtime.sleep(PERIOD).await;
+                let count = locked(&limited.counts).remove(&person);
+                limited.log_withheld(person, count.unwrap_or_default());
+            };
+            self.runtime.spawn("count withheld lines", end).detach();
         }
-        window.written += 1;
-        if window.written == LINES { Entry::WriteLast(window.begun + PERIOD) } else { Entry::Write }
+        match count.cmp(&LINES) {
+            Ordering::Less => self.log.write(line()),
+            Ordering::Equal => {
+                self.log.write(line().with("note", "more such lines of this user are withheld for a while"));
+            }
+            Ordering::Greater => {}
+        }
     }
 
-    /// Forgets the counts whose period is over. Returns the numbers of lines withheld in them.
-    pub(super) fn take_over(&self, now: Instant) -> Vec<(Option<Person>, u64)> {
-        self.take(|window| now.saturating_duration_since(window.begun) >= PERIOD)
+    /// Logs the numbers of lines withheld so far, at the end of the process.
+    pub(super) fn end(&self) {
+        for (person, count) in std::mem::take(&mut *locked(&self.counts)) {
+            self.log_withheld(person, count);
+        }
     }
 
-    /// Forgets all counts, and returns them.
-    pub(super) fn take_all(&self) -> Vec<(Option<Person>, u64)> {
-        self.take(|_| true)
-    }
-
-    fn take(&self, is_taken: impl Fn(&Window) -> bool) -> Vec<(Option<Person>, u64)> {
-        let taken = locked(&self.0).extract_if(|_, window| is_taken(window)).collect::<Vec<_>>();
-        taken.into_iter().map(|(person, window)| (person, window.withheld)).filter(|(_, count)| *count > 0).collect()
+    fn log_withheld(&self, person: Option<Person>, lines: u64) {
+        if lines > LINES {
+            let uid = or_unknown(person.map(|person| person.0));
+            self.log.write(Line::warning("log-lines-withheld").with("uid", uid).with("count", lines - LINES));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use zruntime::block_on;
+
     use super::*;
+    use crate::doubles::LinesKept;
 
     const ALICE: Option<Person> = Some(Person(1000));
     const BOB: Option<Person> = Some(Person(1001));
     const ROOT: Option<Person> = Some(Person::ROOT);
 
-    fn entries(limit: &LogLimit, person: Option<Person>, count: u32, now: Instant) -> Vec<Entry> {
-        (0..count).map(|_| limit.enter(person, now)).collect()
+    /// Writes a flood of lines of these persons. Returns the lines that were written, first those
+    /// of the flood, then those of the end.
+    fn written(flood: &[(Option<Person>, u64)]) -> (Vec<Line>, Vec<Line>) {
+        block_on(async {
+            let (log, lines) = LinesKept::log();
+            let limited = LimitedLog::new(log, SharedRuntime::current().unwrap());
+            for (person, count) in flood {
+                for _ in 0..*count {
+                    limited.write(*person, || Line::info("a-line").with("person", format!("{person:?}")));
+                }
+            }
+            let during = lines.all();
+            limited.end();
+            assert!(locked(&limited.counts).is_empty());
+            (during.clone(), lines.all().split_off(during.len()))
+        })
     }
 
     #[test]
     fn a_flood_is_logged_up_to_a_limit_and_counted_beyond_it() {
-        let (limit, now) = (LogLimit::default(), Instant::now());
-        let decisions = entries(&limit, ALICE, LINES + 5, now);
-        assert!(decisions[..99].iter().all(|entry| *entry == Entry::Write));
-        assert_eq!(decisions[99], Entry::WriteLast(now + PERIOD));
-        assert_eq!(decisions[100..], [Entry::Withhold; 5]);
-        let later = now + PERIOD / 2;
-        entries(&limit, BOB, LINES + 1, later);
-        assert_eq!(limit.enter(ALICE, later), Entry::Withhold);
-        assert_eq!(limit.take_over(later), []);
-        assert_eq!(limit.take_over(now + PERIOD), [(ALICE, 6)], "those whose period is over, once");
-        assert_eq!(limit.enter(ALICE, now + PERIOD), Entry::Write);
-        assert_eq!(limit.take_all(), [(BOB, 1)], "in the end all");
+        let (during, after) = written(&[(ALICE, LINES + 5), (BOB, LINES), (None, 1)]);
+        assert_eq!(during.len() as u64, 2 * LINES + 1);
+        let noted: Vec<_> = (0..).zip(&during).filter(|(_, line)| line.field("note").is_some()).collect();
+        assert_eq!(noted.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [LINES - 1, 2 * LINES - 1]);
+        let counts: Vec<_> = after.iter().map(|line| (line.field("uid"), line.field("count"))).collect();
+        assert_eq!(counts, [(Some("1000"), Some("5"))]);
     }
 
     #[test]
     fn one_users_flood_takes_no_log_line_from_another() {
-        let (limit, now) = (LogLimit::default(), Instant::now());
-        entries(&limit, ALICE, LINES * 2, now);
-        entries(&limit, None, LINES * 2, now);
-        assert_eq!(limit.enter(BOB, now), Entry::Write);
-        assert!(entries(&limit, ROOT, LINES * 2, now).iter().all(|entry| *entry == Entry::Write));
-    }
-
-    #[test]
-    fn expired_log_windows_are_forgotten() {
-        let (limit, now) = (LogLimit::default(), Instant::now());
-        for uid in 1000..2000 {
-            limit.enter(Some(Person(uid)), now);
-        }
-        limit.enter(None, now + PERIOD / 2);
-        assert_eq!(limit.take_over(now + PERIOD), [], "none of them had lines withheld");
-        assert_eq!(locked(&limit.0).len(), 1);
+        let (during, _) = written(&[(ALICE, LINES * 2), (None, LINES * 2), (BOB, 1), (ROOT, LINES * 2)]);
+        let of = |person: Option<Person>| {
+            let person = format!("{person:?}");
+            during.iter().filter(|line| line.field("person") == Some(&person)).count() as u64
+        };
+        assert_eq!([ALICE, None, BOB, ROOT].map(of), [LINES, LINES, 1, LINES * 2]);
     }
 }

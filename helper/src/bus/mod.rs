@@ -71,6 +71,11 @@ pub async fn take_name(
     }
 }
 
+/// The value as text, or `unknown`.
+fn or_unknown(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "unknown".to_owned(), |value| value.to_string())
+}
+
 /// Locks a mutex. No holder of one here leaves its data half changed if it panics, so the data
 /// behind a poisoned lock is valid.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

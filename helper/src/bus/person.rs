@@ -8,83 +8,72 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use super::locked;
 use crate::privilege::Ids;
 
 /// Upper bound on the bytes that are read of a file.
 const LONGEST_FILE: u64 = 1024 * 1024;
-/// Upper bound on the ranges that are kept.
+/// Upper bound on the ranges that are read.
 const MOST_RANGES: usize = 4096;
 
 /// A user whose calls are counted together, identified by one uid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Person(pub(super) u32);
+pub(super) struct Person(pub(super) u32);
 
 impl Person {
     /// Root. Its subordinate uids do not count as root: containers run as them.
-    pub const ROOT: Self = Self(0);
+    pub(super) const ROOT: Self = Self(0);
 }
 
-/// Maps uids to persons.
+/// A caller's uid, and the person whose limits apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) uid: u32,
+    pub(super) person: Person,
+}
+
+/// The files that map uids to persons.
 #[derive(Debug)]
 pub(super) struct People {
     subuid: PathBuf,
     passwd: PathBuf,
-    known: Mutex<Known>,
-}
-
-/// The ranges, and the state of the files they were read from.
-#[derive(Debug, Default)]
-struct Known {
-    stamps: Option<[Stamp; 2]>,
-    ranges: Vec<Subordinates>,
-}
-
-/// Identifies a version of a file: its inode, size, and modification time in seconds and
-/// nanoseconds.
-type Stamp = Option<(u64, u64, i64, i64)>;
-
-/// A range of subordinate uids, and the person who owns it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Subordinates {
-    first: u32,
-    last: u32,
-    person: Person,
 }
 
 impl Default for People {
     fn default() -> Self {
-        Self::in_files(Path::new("/etc/subuid"), Path::new("/etc/passwd"))
+        Self { subuid: "/etc/subuid".into(), passwd: "/etc/passwd".into() }
     }
 }
 
 impl People {
-    fn in_files(subuid: &Path, passwd: &Path) -> Self {
-        Self { subuid: subuid.to_owned(), passwd: passwd.to_owned(), known: Mutex::default() }
+    /// The identity of a caller with this uid. The files are read again each time: this happens
+    /// once for each connection to the bus, and the files may change.
+    pub(super) fn identity(&self, uid: u32) -> Identity {
+        let owner = if uid == Person::ROOT.0 { None } else { self.owner(uid) };
+        Identity { uid, person: owner.unwrap_or(Person(uid)) }
     }
 
-    /// The person behind this uid.
-    pub(super) fn behind(&self, uid: u32) -> Person {
-        if Person(uid) == Person::ROOT {
-            return Person::ROOT;
-        }
-        let mut known = locked(&self.known);
-        let stamps = Some([stamp(&self.subuid), stamp(&self.passwd)]);
-        if known.stamps != stamps {
-            *known = Known { stamps, ranges: ranges(&beginning(&self.subuid), &beginning(&self.passwd)) };
-        }
-        let range = known.ranges.iter().find(|range| (range.first..=range.last).contains(&uid));
-        range.map_or(Person(uid), |range| range.person)
+    /// The owner of a subordinate uid. Owners in the file are numbers, or names in `/etc/passwd`.
+    fn owner(&self, uid: u32) -> Option<Person> {
+        let subuid = beginning(&self.subuid);
+        let mut ranges = subuid.lines().filter_map(range).take(MOST_RANGES);
+        let (owner, uids) = ranges.find(|(_, uids)| uids.contains(&uid))?;
+        let by_name = || Ids::in_passwd(&beginning(&self.passwd), owner).map(|ids| ids.uid);
+        let person = owner.parse().ok().or_else(by_name).map(Person);
+        // The first uid of the range stands for an unknown owner, and for root, so that its
+        // containers are not unlimited.
+        Some(person.filter(|person| *person != Person::ROOT).unwrap_or(Person(*uids.start())))
     }
 }
 
-fn stamp(path: &Path) -> Stamp {
-    let data = std::fs::metadata(path).ok()?;
-    Some((data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
+/// The owner and the subordinate uids of a line of `/etc/subuid`.
+fn range(line: &str) -> Option<(&str, RangeInclusive<u32>)> {
+    let (owner, rest) = line.split_once(':')?;
+    let (first, count) = rest.split_once(':')?;
+    let (first, count): (u32, u32) = (first.trim().parse().ok()?, count.trim().parse().ok()?);
+    Some((owner, first..=first.saturating_add(count.checked_sub(1)?)))
 }
 
 /// The lines that end within the first [`LONGEST_FILE`] bytes of a file; none if it is missing or
@@ -104,22 +93,6 @@ fn beginning(path: &Path) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The ranges of `/etc/subuid`. Their owners are numbers, or names in `/etc/passwd`.
-fn ranges(subuid: &str, passwd: &str) -> Vec<Subordinates> {
-    let range = |line: &str| {
-        let (owner, rest) = line.split_once(':')?;
-        let (first, count) = rest.split_once(':')?;
-        let (first, count): (u32, u32) = (first.trim().parse().ok()?, count.trim().parse().ok()?);
-        let last = first.saturating_add(count.checked_sub(1)?);
-        let uid = owner.parse().ok().or_else(|| Ids::in_passwd(passwd, owner).map(|ids| ids.uid));
-        // The first uid of the range stands for an unknown owner, and for root, so that its
-        // containers are not unlimited.
-        let person = uid.map(Person).filter(|person| *person != Person::ROOT).unwrap_or(Person(first));
-        Some(Subordinates { first, last, person })
-    };
-    subuid.lines().filter_map(range).take(MOST_RANGES).collect()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -132,7 +105,7 @@ mod tests {
         let (subuid_path, passwd_path) = (folder.path().join("subuid"), folder.path().join("passwd"));
         std::fs::write(&subuid_path, subuid).unwrap();
         std::fs::write(&passwd_path, PASSWD).unwrap();
-        People::in_files(&subuid_path, &passwd_path).behind(uid)
+        People { subuid: subuid_path, passwd: passwd_path }.identity(uid).person
     }
 
     #[test]
@@ -195,11 +168,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (subuid, passwd) = (folder.path().join("subuid"), folder.path().join("passwd"));
         std::fs::write(&passwd, PASSWD).unwrap();
-        let people = People::in_files(&subuid, &passwd);
-        assert_eq!(people.behind(100_001), Person(100_001));
+        let people = People { subuid: subuid.clone(), passwd };
+        let behind = |uid| people.identity(uid).person;
+        assert_eq!(behind(100_001), Person(100_001));
         std::fs::write(&subuid, "bob:100000:65536\n").unwrap();
-        assert_eq!(people.behind(100_001), Person(1001));
+        assert_eq!(behind(100_001), Person(1001));
         std::fs::write(&subuid, "alice:100000:65536\n ").unwrap();
-        assert_eq!(people.behind(100_001), Person(1000));
+        assert_eq!(behind(100_001), Person(1000));
     }
 }

@@ -10,7 +10,7 @@ use airpods_dbus::{Error, ErrorKind};
 use zruntime::Event;
 
 use super::locked;
-use super::person::Person;
+use super::person::{Identity, Person};
 
 /// Upper bound on the calls in flight of one person, over all their connections.
 pub const PER_PERSON: usize = 32;
@@ -22,7 +22,7 @@ pub const PROMPTS: usize = 8;
 
 /// Counts the calls in flight. Clones share the counts.
 #[derive(Clone, Debug, Default)]
-pub struct Quota(Arc<Shared>);
+pub(super) struct Quota(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -37,30 +37,28 @@ struct Counts {
 }
 
 impl Quota {
-    /// Takes a place for one more call.
+    /// Takes a place for one more call of this caller.
     ///
     /// # Errors
     /// [`ErrorKind::LimitsExceeded`] if no place is left.
-    pub fn enter(&self, person: Person) -> Result<Slot, Error> {
+    pub(super) fn enter(&self, from: Identity) -> Result<Slot, Error> {
         let mut counts = self.counts();
         let in_all: usize = counts.by_person.values().sum();
-        let of_person = counts.by_person.get(&person).copied().unwrap_or_default();
-        if of_person >= PER_PERSON || (in_all >= IN_ALL && person != Person::ROOT) {
+        let of_person = counts.by_person.entry(from.person).or_default();
+        if *of_person >= PER_PERSON || (in_all >= IN_ALL && from.person != Person::ROOT) {
             return Err(too_many());
         }
-        counts.by_person.insert(person, of_person + 1);
-        Ok(Slot { quota: self.clone(), person })
+        *of_person += 1;
+        Ok(Slot { quota: self.clone(), from })
     }
 
     /// The number of calls in flight.
-    #[must_use]
-    pub fn in_flight(&self) -> usize {
+    pub(super) fn in_flight(&self) -> usize {
         self.counts().by_person.values().sum()
     }
 
     /// Opens a prompt for a person who has none open; `None` if they have, or too many are open.
-    #[must_use]
-    pub fn open_prompt(&self, person: Person) -> Option<Prompt> {
+    pub(super) fn open_prompt(&self, person: Person) -> Option<Prompt> {
         let mut counts = self.counts();
         let has_place = counts.prompts.len() < PROMPTS && counts.prompts.insert(person);
         // Not `then_some`: it would build the prompt in any case, and dropping that one would close
@@ -69,14 +67,12 @@ impl Quota {
     }
 
     /// Whether the person has a prompt open.
-    #[must_use]
-    pub fn is_prompted(&self, person: Person) -> bool {
+    pub(super) fn is_prompted(&self, person: Person) -> bool {
         self.counts().prompts.contains(&person)
     }
 
     /// Notified whenever a prompt is closed.
-    #[must_use]
-    pub fn prompt_over(&self) -> &Event {
+    pub(super) fn prompt_over(&self) -> &Event {
         &self.0.prompt_over
     }
 
@@ -88,26 +84,24 @@ impl Quota {
 /// One call in flight, until it is dropped.
 #[derive(Debug)]
 #[must_use]
-pub struct Slot {
+pub(super) struct Slot {
     quota: Quota,
-    person: Person,
+    pub(super) from: Identity,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut counts = self.quota.counts();
-        if let Some(count) = counts.by_person.get_mut(&self.person) {
+        if let Some(count) = counts.by_person.get_mut(&self.from.person) {
             *count -= 1;
-            if *count == 0 {
-                counts.by_person.remove(&self.person);
-            }
         }
+        counts.by_person.retain(|_, count| *count > 0);
     }
 }
 
 /// The one open prompt of a person, until it is dropped.
 #[must_use]
-pub struct Prompt {
+pub(super) struct Prompt {
     quota: Quota,
     person: Person,
 }
@@ -128,14 +122,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const ALICE: Person = Person(1000);
+    const ALICE: Identity = Identity { uid: 1000, person: Person(1000) };
+
+    fn user(uid: u32) -> Identity {
+        Identity { uid, person: Person(uid) }
+    }
 
     #[test]
     fn one_person_cannot_have_more_than_their_share_and_others_have_theirs() {
         let quota = Quota::default();
         let mut slots: Vec<_> = (0..PER_PERSON).map(|_| quota.enter(ALICE).unwrap()).collect();
         assert_eq!(quota.enter(ALICE).err().unwrap().kind(), ErrorKind::LimitsExceeded);
-        assert!(quota.enter(Person(1001)).is_ok());
+        assert!(quota.enter(user(1001)).is_ok());
         drop(slots.pop());
         slots.push(quota.enter(ALICE).unwrap());
         assert!(quota.enter(ALICE).is_err(), "a place that is free again is one place");
@@ -144,10 +142,10 @@ mod tests {
     #[test]
     fn there_is_a_bound_in_all_and_root_has_places_of_its_own() {
         let quota = Quota::default();
-        let users: Vec<_> = (0..IN_ALL).zip(1000..).map(|(_, uid)| quota.enter(Person(uid)).unwrap()).collect();
-        assert_eq!(quota.enter(Person(1)).err().unwrap().kind(), ErrorKind::LimitsExceeded);
+        let users: Vec<_> = (0..IN_ALL).zip(1000..).map(|(_, uid)| quota.enter(user(uid)).unwrap()).collect();
+        assert_eq!(quota.enter(user(1)).err().unwrap().kind(), ErrorKind::LimitsExceeded);
         assert_eq!(quota.in_flight(), IN_ALL);
-        let roots: Vec<_> = (0..=PER_PERSON).filter_map(|_| quota.enter(Person::ROOT).ok()).collect();
+        let roots: Vec<_> = (0..=PER_PERSON).filter_map(|_| quota.enter(user(0)).ok()).collect();
         assert_eq!(roots.len(), PER_PERSON);
         drop((users, roots));
         assert_eq!(quota.in_flight(), 0);
@@ -156,12 +154,12 @@ mod tests {
     #[test]
     fn a_person_has_one_prompt_at_a_time_and_all_have_so_many() {
         let quota = Quota::default();
-        let prompt = quota.open_prompt(ALICE);
-        assert!(prompt.is_some() && quota.open_prompt(ALICE).is_none() && quota.is_prompted(ALICE));
+        let prompt = quota.open_prompt(ALICE.person);
+        assert!(prompt.is_some() && quota.open_prompt(ALICE.person).is_none() && quota.is_prompted(ALICE.person));
         let others: Vec<_> = (1..PROMPTS).zip(2000..).filter_map(|(_, uid)| quota.open_prompt(Person(uid))).collect();
         assert_eq!(others.len(), PROMPTS - 1);
         assert!(quota.open_prompt(Person(3000)).is_none(), "of all");
         drop(prompt);
-        assert!(quota.open_prompt(ALICE).is_some());
+        assert!(quota.open_prompt(ALICE.person).is_some());
     }
 }

@@ -10,11 +10,9 @@ use zbus::{Connection, Variant};
 use zruntime::lock::Mutex as AsyncMutex;
 use zruntime::{Event, SharedRuntime, unblock};
 
-use super::dispatch::or_unknown;
 use super::inbox::Inbox;
 use super::locked;
-use super::log_limit::{Entry, LogLimit};
-use super::person::Person;
+use super::log_limit::LimitedLog;
 use super::quota::Quota;
 use super::snapshot::Snapshots;
 use crate::authority::Authority;
@@ -32,8 +30,9 @@ pub struct Service {
     pub(super) snapshots: Snapshots,
     pub(super) inbox: Arc<Inbox>,
     pub(super) log: Log,
+    /// The log for lines about something without effect.
+    pub(super) limited_log: Arc<LimitedLog>,
     pub(super) runtime: SharedRuntime,
-    log_limit: Arc<LogLimit>,
     /// Held while a signal is computed and sent, so that the last signal has the latest values.
     announcing: AsyncMutex<()>,
     /// Held while the persistent file is written, until memory agrees with it. So no older text
@@ -50,16 +49,17 @@ impl Service {
     /// A service on top of a reconciler.
     #[must_use]
     pub fn new(reconciler: Reconciler, log: Log, runtime: SharedRuntime) -> Arc<Self> {
+        let limited_log = LimitedLog::new(log.clone(), runtime.clone());
         Arc::new(Self {
             reconciler: Mutex::new(reconciler),
             authority: OnceLock::new(),
             changes: Quota::default(),
             reads: Quota::default(),
             snapshots: Snapshots::default(),
-            inbox: Arc::default(),
+            inbox: Arc::new(Inbox::new(Arc::clone(&limited_log))),
             log,
+            limited_log,
             runtime,
-            log_limit: Arc::default(),
             announcing: AsyncMutex::new(()),
             disk: AsyncMutex::new(()),
             last_call: Mutex::new(Instant::now()),
@@ -80,29 +80,9 @@ impl Service {
         locked(&self.reconciler)
     }
 
-    /// Writes a line about something without effect, within the person's log limit.
-    pub(super) fn log_limited(&self, person: Option<Person>, line: impl FnOnce() -> Line) {
-        let now = Instant::now();
-        log_counts(&self.log, self.log_limit.take_over(now));
-        match self.log_limit.enter(person, now) {
-            Entry::Write => self.log.write(line()),
-            Entry::WriteLast(until) => {
-                self.log.write(line().with("note", "more such lines of this user are withheld for a while"));
-                // The only wake-up for this: a helper to whom nobody sends such calls has none.
-                let (runtime, log, limit) = (self.runtime.clone(), self.log.clone(), Arc::clone(&self.log_limit));
-                let count = async move {
-                    runtime.sleep_until(until).await;
-                    log_counts(&log, limit.take_over(Instant::now()));
-                };
-                self.runtime.spawn("count withheld lines", count).detach();
-            }
-            Entry::Withhold => {}
-        }
-    }
-
     /// Logs the numbers of lines withheld so far, at the end of the process.
     pub fn log_withheld(&self) {
-        log_counts(&self.log, self.log_limit.take_all());
+        self.limited_log.end();
     }
 
     /// Sends the signal that is due, if any.
@@ -180,14 +160,6 @@ impl Service {
             }
             call_over.await;
         }
-    }
-}
-
-/// Logs how many lines of each person were withheld.
-fn log_counts(log: &Log, counts: Vec<(Option<Person>, u64)>) {
-    for (person, count) in counts {
-        let uid = or_unknown(person.map(|person| person.0));
-        log.write(Line::warning("log-lines-withheld").with("uid", uid).with("count", count));
     }
 }
 

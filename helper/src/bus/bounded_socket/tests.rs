@@ -6,13 +6,12 @@ use futures_lite::future::{poll_once, zip};
 use zbus::message::{Builder, Flags};
 use zruntime::block_on;
 
-use super::super::caller::Identity;
-use super::super::person::Person;
+use super::super::inbox::tests::{ALICE, inbox};
 use super::super::quota::{self, PER_PERSON};
 use super::*;
+use crate::doubles::LinesKept;
 
 const CALLER: &str = ":1.1";
-const ALICE: Identity = Identity { uid: 1000, person: Person(1000) };
 
 /// One call of each kind, with its name.
 fn each_kind() -> Vec<(String, Message)> {
@@ -47,19 +46,29 @@ fn sent(message: Builder<'_>) -> Builder<'_> {
     message.sender(OwnedUniqueName::try_from(CALLER).unwrap()).destination(names::BUS_NAME)
 }
 
-/// A reader for an inbox that knows the caller.
-fn reader() -> Reader {
-    reader_and_bus().0
+/// A reader for an inbox that knows the caller, and the lines that it logs.
+fn reader() -> (Reader, LinesKept) {
+    let (reader, lines, _) = reader_and_bus();
+    (reader, lines)
 }
 
 /// The same, and the bus's end of its socket.
-fn reader_and_bus() -> (Reader, UnixStream) {
-    let runtime = SharedRuntime::current().unwrap();
+fn reader_and_bus() -> (Reader, LinesKept, UnixStream) {
     let (ours, bus) = UnixStream::pair().unwrap();
-    let stream = AsyncIo::new(&runtime, ours).unwrap();
-    let inbox = Arc::<Inbox>::default();
-    inbox.callers.remember(&CALLER.try_into().unwrap(), ALICE);
-    (Reader { stream: Stream(Arc::new(stream)), inbox, received: Received::new() }, bus)
+    let (inbox, lines) = inbox(&[(CALLER, ALICE)]);
+    (Reader::new(stream(ours), Arc::new(inbox)), lines, bus)
+}
+
+fn stream(socket: UnixStream) -> Stream {
+    Arc::new(AsyncIo::new(&SharedRuntime::current().unwrap(), socket).unwrap())
+}
+
+/// The senders and causes of the messages that are logged as dropped.
+fn dropped(lines: &LinesKept) -> Vec<(String, String)> {
+    let lines = lines.all().into_iter().filter(|line| line.event() == "message-dropped");
+    lines
+        .map(|line| [line.field("sender"), line.field("cause")].map(|field| field.unwrap().to_owned()).into())
+        .collect()
 }
 
 fn arrive(reader: &Reader, message: &Message) {
@@ -71,12 +80,12 @@ fn arrive(reader: &Reader, message: &Message) {
 fn a_call_of_each_kind_takes_a_place_of_its_sender() {
     block_on(async {
         for (what, call) in each_kind() {
-            let reader = reader();
+            let (reader, _) = reader();
             arrive(&reader, &call);
             assert_eq!(reader.inbox.in_flight(), 1, "{what}");
-            let admitted = reader.inbox.take().await.arrivals;
-            assert!(admitted.len() == 1 && admitted[0].from == ALICE, "{what}");
-            drop(admitted);
+            let calls = reader.inbox.take().await.calls;
+            assert!(calls.len() == 1 && calls[0].1.from == ALICE, "{what}");
+            drop(calls);
             assert_eq!(reader.inbox.in_flight(), 0, "{what}");
         }
     });
@@ -86,13 +95,9 @@ fn a_call_of_each_kind_takes_a_place_of_its_sender() {
 fn without_a_place_a_call_of_each_kind_is_refused_unread() {
     block_on(async {
         for (what, call) in each_kind() {
-            let reader = reader();
-            let place = || match reader.inbox.admission(CALLER, Instant::now()) {
-                Admission::Place(_, slot) => Some(slot),
-                _ => None,
-            };
-            let places: Vec<_> = std::iter::from_fn(place).collect();
-            assert_eq!(places.len(), PER_PERSON);
+            let (reader, _) = reader();
+            (0..PER_PERSON).for_each(|_| arrive(&reader, &call));
+            assert_eq!(reader.inbox.in_flight(), PER_PERSON);
             arrive(&reader, &call);
             assert_eq!(reader.inbox.in_flight(), PER_PERSON, "{what}");
             let to = ReplyTo { caller: CALLER.try_into().unwrap(), serial: Some(call.primary_header().serial_num()) };
@@ -109,13 +114,13 @@ fn a_call_of_each_kind_that_wants_no_reply_takes_a_place_or_leaves_nothing() {
         for (what, call) in each_kind() {
             let mut bytes = call.data().bytes().to_vec();
             bytes[2] |= Flags::NO_REPLY_EXPECTED.bits();
-            let reader = reader();
+            let (reader, lines) = reader();
             for count in 1..=PER_PERSON + 10 {
                 assert_eq!(reader.sort(&Fixed::read(&bytes).unwrap(), &bytes), None);
                 assert_eq!(reader.inbox.in_flight(), count.min(PER_PERSON), "{what}");
             }
             assert!(reader.inbox.refusals.turn().is_empty(), "{what}: nobody waits for a refusal");
-            assert_eq!(reader.inbox.take().await.ignored.len(), 1, "{what}: one line for all of them");
+            assert_eq!(lines.all().len(), 1, "{what}: one line for all of them");
         }
     });
 }
@@ -132,16 +137,13 @@ fn unsolicited_messages_take_no_slot_and_are_logged_up_to_a_limit() {
     let (answer, error, unknown) = (unanswerable(2), unanswerable(3), unanswerable(77));
     block_on(async {
         for bytes in [signal.data().bytes().to_vec(), answer, error, unknown] {
-            let reader = reader();
+            let (reader, lines) = reader();
             for _ in 0..1000 {
                 assert_eq!(reader.sort(&Fixed::read(&bytes).unwrap(), &bytes), None);
             }
             assert_eq!((reader.inbox.in_flight(), reader.inbox.refusals.turn().len()), (0, 0));
-            let ignored = reader.inbox.take().await.ignored;
-            assert!(
-                ignored.len() < 100
-                    && ignored.iter().all(|note| note.sender.as_ref().is_some_and(|name| *name == CALLER))
-            );
+            let dropped = dropped(&lines);
+            assert!(dropped.len() == 100 && dropped.iter().all(|(sender, _)| sender == CALLER));
         }
     });
 }
@@ -160,34 +162,29 @@ fn a_call_without_a_sender_is_dropped_and_takes_no_place_and_the_next_message_is
         bytes[at..at + 4].copy_from_slice(sender);
         bytes
     };
-    let calls = [
-        (from_nobody("ClampOff", "wg0"), "the call has no sender"),
-        (from_nobody("Reset", ""), "the call has no sender"),
-        (from_nobody("ClampOn", &"x".repeat(LONGEST_CALL)), "the call has no sender"),
-        (named(b"root"), "its sender is no name"),
-    ];
+    let long = "x".repeat(LONGEST_CALL);
+    let calls =
+        [from_nobody("ClampOff", "wg0"), from_nobody("Reset", ""), from_nobody("ClampOn", &long), named(b"root")];
     let last = Message::signal("/a", BUS, "NameLost").sender(BUS).build(&("a.b",)).unwrap();
     block_on(async {
-        let (mut reader, mut bus) = reader_and_bus();
-        for (bytes, _) in &calls {
+        let (mut reader, lines, mut bus) = reader_and_bus();
+        for bytes in &calls {
             bus.write_all(bytes).unwrap();
         }
         bus.write_all(last.data().bytes()).unwrap();
         let read = reader.receive_message(1, &mut Vec::new(), &mut Vec::new()).await.unwrap();
         assert_eq!(read.data().bytes(), last.data().bytes());
         assert_eq!((reader.inbox.in_flight(), reader.inbox.refusals.turn().len()), (0, 0));
-        let waiting = reader.inbox.take().await;
-        assert!(waiting.arrivals.is_empty() && waiting.to_identify.is_empty());
-        let causes: Vec<_> = waiting.ignored.iter().map(|message| (message.sender.as_ref(), message.cause)).collect();
-        assert_eq!(causes, calls.map(|(_, cause)| (None, cause)));
+        assert!(poll_once(reader.inbox.take()).await.is_none(), "nothing is queued, and the bus is not asked");
+        let expected = ("unknown".to_owned(), "the call has no sender".to_owned());
+        assert_eq!(dropped(&lines), vec![expected; calls.len()]);
     });
 }
 
 /// A writer, and the bus's end of its socket.
 fn writer() -> (Writer, UnixStream) {
-    let runtime = SharedRuntime::current().unwrap();
     let (ours, bus) = UnixStream::pair().unwrap();
-    (Writer { stream: Stream(Arc::new(AsyncIo::new(&runtime, ours).unwrap())), unsent: Vec::new() }, bus)
+    (Writer { stream: stream(ours), unsent: Vec::new() }, bus)
 }
 
 /// Messages of more bytes than a socket holds, and those bytes.
