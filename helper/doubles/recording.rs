@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use zruntime::{Event, SharedRuntime};
 
-use crate::authority::{Answer, Authority, NoAnswer, PromptMode, Question};
+use crate::authority::{Authority, Denial, PromptMode, Question};
 
 /// A question, as it would be sent to polkit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +30,8 @@ pub struct Recording(Arc<Mutex<Script>>);
 
 #[derive(Default)]
 struct Script {
-    answers: VecDeque<(Duration, Result<Answer, NoAnswer>)>,
-    otherwise: Option<(Duration, Result<Answer, NoAnswer>)>,
+    answers: VecDeque<(Duration, Result<(), Denial>)>,
+    otherwise: Option<(Duration, Result<(), Denial>)>,
     needs_password: bool,
     asked: Vec<RecordedQuestion>,
     cancelled: usize,
@@ -43,18 +43,18 @@ impl Recording {
     /// An authority that allows everything.
     #[must_use]
     pub fn allowing() -> Self {
-        Self::answering(Ok(Answer { is_authorized: true, ..Answer::default() }))
+        Self::answering(Ok(()))
     }
 
     /// An authority that always gives this answer.
     #[must_use]
-    pub fn answering(answer: Result<Answer, NoAnswer>) -> Self {
+    pub fn answering(answer: Result<(), Denial>) -> Self {
         Self::answering_after(Duration::ZERO, answer)
     }
 
     /// An authority that always gives this answer, after a delay.
     #[must_use]
-    pub fn answering_after(delay: Duration, answer: Result<Answer, NoAnswer>) -> Self {
+    pub fn answering_after(delay: Duration, answer: Result<(), Denial>) -> Self {
         let recording = Self::default();
         recording.script().otherwise = Some((delay, answer));
         recording
@@ -78,7 +78,7 @@ impl Recording {
     /// An authority that needs a password. Once it may prompt, it gives this answer after the
     /// delay.
     #[must_use]
-    pub fn prompting(delay: Duration, answer: Result<Answer, NoAnswer>) -> Self {
+    pub fn prompting(delay: Duration, answer: Result<(), Denial>) -> Self {
         Self::answering_after(delay, answer).at_a_prompt()
     }
 
@@ -90,7 +90,7 @@ impl Recording {
     }
 
     /// Queues the answer to the next question, which is given without a delay.
-    pub fn next(&self, answer: Result<Answer, NoAnswer>) {
+    pub fn next(&self, answer: Result<(), Denial>) {
         self.script().answers.push_back((Duration::ZERO, answer));
     }
 
@@ -119,20 +119,19 @@ impl Recording {
 
 #[async_trait]
 impl Authority for Recording {
-    async fn ask(&self, question: &Question, mode: PromptMode) -> Result<Answer, NoAnswer> {
+    async fn ask(&self, question: &Question, mode: PromptMode) -> Result<(), Denial> {
         let (blocked, delay, answer) = {
             let mut script = self.script();
             script.asked.push(RecordedQuestion::of(question, mode));
-            let at_once = |answer| (Duration::ZERO, Ok(answer));
-            let challenge = (script.needs_password && mode == PromptMode::Forbidden)
-                .then(|| at_once(Answer { is_challenge: true, ..Answer::default() }));
+            let at_once = |denial| (Duration::ZERO, Err(denial));
+            let challenge =
+                (script.needs_password && mode == PromptMode::Forbidden).then(|| at_once(Denial::Challenge));
             let is_blocked = script.answers.is_empty() && challenge.is_none();
             // This listens before the lock is released: a test that sees the question may call
             // `release` at once.
             let blocked = script.blocked.as_ref().filter(|_| is_blocked).map(|blocked| blocked.listen());
             let otherwise = challenge.or_else(|| script.otherwise.clone());
-            let (delay, answer) =
-                script.answers.pop_front().or(otherwise).unwrap_or_else(|| at_once(Answer::default()));
+            let (delay, answer) = script.answers.pop_front().or(otherwise).unwrap_or_else(|| at_once(Denial::No));
             (blocked, delay, answer)
         };
         if let Some(blocked) = blocked {

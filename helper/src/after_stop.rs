@@ -35,26 +35,22 @@ const RESTART_DELAY: Duration = Duration::from_millis(500);
 /// helper keeps the table.
 const GIVEN_UP: [&str; 5] = ["2", "10", "11", "12", "17"];
 
-/// The decision about the table, with the reason for the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TableDecision {
-    /// Keep the table.
-    Keep(&'static str),
-    /// Remove the table.
-    Remove(&'static str),
+/// Whether another helper follows: systemd restarts a failed service, unless the failure ends its
+/// attempts.
+fn has_successor(result: Option<&str>, exit_status: Option<&str>) -> bool {
+    let has_failed = result.is_some_and(|result| result != "success");
+    has_failed && !exit_status.is_some_and(|status| GIVEN_UP.contains(&status))
 }
 
-/// Decides whether the table stays. `job` is the type of the unit's job in systemd (`JobType`,
-/// org.freedesktop.systemd1(5)). It is `None` if there is no job, or systemd does not answer.
-#[must_use]
-pub fn decide(job: Option<&str>, result: Option<&str>, exit_status: Option<&str>) -> TableDecision {
-    if let Some(kind) = job {
-        return if kind == "stop" { TableDecision::Remove("stopped") } else { TableDecision::Keep("restarted") };
-    }
-    match (result, exit_status) {
-        (None | Some("success"), _) => TableDecision::Remove("ended"),
-        (Some(_), Some(status)) if GIVEN_UP.contains(&status) => TableDecision::Remove("given up"),
-        (Some(_), _) => TableDecision::Keep("failed, and restarted by systemd"),
+/// Decides whether the table stays, with the reason for the log. `job` is the type of the unit's
+/// job in systemd (`JobType`, org.freedesktop.systemd1(5)). It is `None` if there is no job, or
+/// systemd does not answer.
+fn decide(job: Option<&str>, has_successor: bool) -> (bool, &'static str) {
+    match (job, has_successor) {
+        (Some("stop"), _) => (false, "stopped"),
+        (Some(_), _) => (true, "restarted"),
+        (None, true) => (true, "failed, and restarted by systemd"),
+        (None, false) => (false, "ended"),
     }
 }
 
@@ -69,17 +65,18 @@ pub async fn run(
     log: &Log,
 ) -> Result<(), KernelError> {
     let (result, exit_status) = (env::var("SERVICE_RESULT").ok(), env::var("EXIT_STATUS").ok());
-    if matches!(decide(None, result.as_deref(), exit_status.as_deref()), TableDecision::Keep(_)) {
+    let has_successor = has_successor(result.as_deref(), exit_status.as_deref());
+    if has_successor {
         // The delay precedes the question for the job, so a stop during the delay counts.
         runtime.sleep(RESTART_DELAY).await;
     }
-    let job = runtime.timeout(ANSWER_WITHIN, job(runtime)).await;
-    let job = job.ok().and_then(Result::ok).flatten();
-    match decide(job.as_deref(), result.as_deref(), exit_status.as_deref()) {
-        TableDecision::Keep(cause) => log.write(Line::info("table-kept").with("cause", cause)),
-        TableDecision::Remove(cause) => remove(kernel, state_dirs, log, cause)?,
+    let job = runtime.timeout(ANSWER_WITHIN, job(runtime)).await.ok().and_then(Result::ok).flatten();
+    let (stays, cause) = decide(job.as_deref(), has_successor);
+    if stays {
+        log.write(Line::info("table-kept").with("cause", cause));
+        return Ok(());
     }
-    Ok(())
+    remove(kernel, state_dirs, log, cause)
 }
 
 /// Removes the table. A foreign table stays, unless a remembered clamp was to replace it.
@@ -126,7 +123,7 @@ mod tests {
 
     #[test]
     fn the_unit_s_job_decides_and_where_there_is_none_the_result() {
-        let is_kept = |job: Option<&str>, result, status| matches!(decide(job, result, status), TableDecision::Keep(_));
+        let is_kept = |job: Option<&str>, result, status| decide(job, has_successor(result, status)).0;
         for result in [Some("success"), Some("exit-code"), Some("signal"), None] {
             for kind in ["restart", "try-restart", "start", "reload-or-start"] {
                 assert!(is_kept(Some(kind), result, None), "{kind} {result:?}");

@@ -9,7 +9,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{ErrorKind, LinkName, names};
-use airpods_helper::authority::Answer;
 use airpods_helper::daemon::ExitReason;
 use airpods_helper::doubles::Recording;
 use airpods_helper::doubles::Unsupported;
@@ -203,7 +202,7 @@ fn open_prompt(helper: &Helper) -> thread::JoinHandle<Message> {
 }
 
 fn never_answered() -> Recording {
-    Recording::prompting(Duration::from_secs(600), Ok(Answer { is_authorized: true, ..Answer::default() }))
+    Recording::prompting(Duration::from_secs(600), Ok(()))
 }
 
 #[test]

@@ -9,14 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use airpods_dbus::{ClampOptions, ErrorKind, PathMtu, names};
-use airpods_helper::authority::{Answer, NoAnswer};
+use airpods_helper::authority::Denial;
 use airpods_helper::doubles::{RecordedQuestion, Recording};
 use private_bus::*;
 use zbus::Message;
 use zbus::message::Flags;
 
 fn answer(is_authorized: bool, is_challenge: bool, is_dismissed: bool) -> Recording {
-    Recording::answering(Ok(Answer { is_authorized, is_challenge, is_dismissed }))
+    Recording::answering(Denial::unless(is_authorized, is_challenge, is_dismissed))
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn polkit_gets_yes_if_a_name_would_override_a_kept_auto() {
 #[test]
 fn a_clamp_kept_during_the_polkit_check_stays_and_the_caller_gets_busy() {
     let helper = Helper::asking(Recording::blocking());
-    let yes = || helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+    let yes = || helper.authority.next(Ok(()));
     let (client, other) = (helper.client_of(NOBODY), helper.client());
     yes();
     client.on_link("wg0").unwrap();
@@ -148,7 +148,7 @@ fn root_is_asked_for_no_password() {
 
 #[test]
 fn every_denial_has_its_name_and_changes_nothing() {
-    let unreachable = || Recording::answering(Err(NoAnswer::Failed("Action is not registered".to_owned())));
+    let unreachable = || Recording::answering(Err(Denial::Failed("Action is not registered".to_owned())));
     let denials = [
         (answer(false, false, false), ErrorKind::AccessDenied),
         (answer(false, true, false), ErrorKind::InteractiveAuthorizationRequired),
@@ -172,7 +172,7 @@ fn a_denied_request_changes_nothing() {
     let client = helper.client();
     client.on_link("wg0").unwrap();
     for attempt in [Client::off as fn(&Client, &str) -> _, |client: &Client, _: &str| client.reset()] {
-        authority.next(Ok(Answer::default()));
+        authority.next(Err(Denial::No));
         assert_eq!(kind(attempt(&client, "wg0")), ErrorKind::AccessDenied);
         assert_eq!(helper.clamped(), ["wg0"]);
     }
@@ -181,14 +181,14 @@ fn a_denied_request_changes_nothing() {
 
 #[test]
 fn a_missing_policy_is_named_in_the_log() {
-    let helper = Helper::asking(Recording::answering(Err(NoAnswer::Failed("Action is not registered".to_owned()))));
+    let helper = Helper::asking(Recording::answering(Err(Denial::Failed("Action is not registered".to_owned()))));
     assert_eq!(kind(helper.client().on_link("wg0")), ErrorKind::AccessDenied);
     assert!(helper.log_text().contains("policy is not installed"), "{}", helper.log_text());
 }
 
 #[test]
 fn without_polkit_root_is_served_and_an_ordinary_user_is_not() {
-    let helper = Helper::asking(Recording::answering(Err(NoAnswer::Absent("no such name".to_owned()))));
+    let helper = Helper::asking(Recording::answering(Err(Denial::Absent("no such name".to_owned()))));
     assert_eq!(helper.client().on_link("wg0"), Ok(true), "this test runs as root");
     let (is_served, text) = dbus_send(&helper, NOBODY, &["ClampOff", "string:wg0"]);
     assert!(!is_served && text.contains("org.airpods.Helper1.Error.AuthUnavailable"), "{text}");
@@ -222,7 +222,7 @@ fn a_request_that_changes_nothing_never_prompts() {
 #[test]
 fn a_caller_who_leaves_before_the_decision_changes_nothing() {
     let late = Duration::from_millis(60);
-    let yes = Ok(Answer { is_authorized: true, ..Answer::default() });
+    let yes = Ok(());
     let helper = Helper::asking(Recording::answering_after(late, yes));
     // On a busy machine a caller may leave so late that the helper rightly serves the call.
     let stayed = AtomicUsize::new(0);
@@ -252,7 +252,7 @@ fn a_caller_who_leaves_before_the_decision_changes_nothing() {
 
 #[test]
 fn a_prompt_is_taken_back_when_its_caller_leaves() {
-    let helper = Helper::asking(Recording::prompting(Duration::from_secs(300), Ok(Answer::default())));
+    let helper = Helper::asking(Recording::prompting(Duration::from_secs(300), Err(Denial::No)));
     let client = helper.client_of(NOBODY);
     zruntime::block_on(client.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
     helper.wait_for_prompt();
@@ -264,7 +264,7 @@ fn a_prompt_is_taken_back_when_its_caller_leaves() {
 
 #[test]
 fn a_forged_signal_about_a_leaving_caller_is_ignored() {
-    let helper = Helper::asking(Recording::prompting(Duration::from_secs(300), Ok(Answer::default())));
+    let helper = Helper::asking(Recording::prompting(Duration::from_secs(300), Err(Denial::No)));
     let client = helper.client_of(NOBODY);
     zruntime::block_on(client.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
     helper.wait_for_prompt();
@@ -287,21 +287,21 @@ fn a_forged_signal_about_a_leaving_caller_is_ignored() {
 
 #[test]
 fn one_user_has_one_prompt_and_others_are_served_meanwhile() {
-    let helper = Helper::asking(Recording::prompting(Duration::from_secs(300), Ok(Answer::default())));
+    let helper = Helper::asking(Recording::prompting(Duration::from_secs(300), Err(Denial::No)));
     let waiting = helper.client_of(NOBODY);
     zruntime::block_on(waiting.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
     helper.wait_for_prompt();
     assert_eq!(kind(helper.client_of(NOBODY).on_asking("wg1")), ErrorKind::Busy);
-    helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+    helper.authority.next(Ok(()));
     let asking_nobody = helper.client_of(NOBODY).on_asking("wg1");
     assert_eq!(asking_nobody, Ok(true), "a call that needs no password does not wait for the prompt");
-    helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+    helper.authority.next(Ok(()));
     assert_eq!(helper.client_of(DAEMON).off("wg1"), Ok(true));
 }
 
 #[test]
 fn a_call_waits_a_moment_for_its_users_other_check_which_may_be_over_without_a_prompt() {
-    let yes = Ok(Answer { is_authorized: true, ..Answer::default() });
+    let yes = Ok(());
     let helper = Helper::asking(Recording::prompting(Duration::from_millis(300), yes));
     let first = helper.client_of(NOBODY);
     zruntime::block_on(first.connection.send(&clamp_on("wg0", Flags::ALLOW_INTERACTIVE_AUTH))).unwrap();
@@ -312,7 +312,7 @@ fn a_call_waits_a_moment_for_its_users_other_check_which_may_be_over_without_a_p
 
 #[test]
 fn one_user_cannot_starve_the_others() {
-    let helper = Helper::asking(Recording::answering_after(Duration::from_secs(300), Ok(Answer::default())));
+    let helper = Helper::asking(Recording::answering_after(Duration::from_secs(300), Err(Denial::No)));
     let greedy: Vec<_> = (0..4).map(|_| helper.client()).collect();
     for call in 0..airpods_helper::bus::quota::PER_PERSON {
         let client = &greedy[call % greedy.len()];
@@ -320,7 +320,7 @@ fn one_user_cannot_starve_the_others() {
     }
     helper.wait_until("they all wait", || helper.authority.asked().len() == airpods_helper::bus::quota::PER_PERSON);
     assert_eq!(kind(helper.client().on_link("wg0")), ErrorKind::LimitsExceeded);
-    helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+    helper.authority.next(Ok(()));
     let (is_served, text) = busctl_on(&helper, NOBODY, "wg1");
     assert!(is_served, "{text}");
 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use airpods_dbus::names;
-use airpods_helper::authority::{Answer, NoAnswer};
+use airpods_helper::authority::Denial;
 use airpods_helper::doubles::Recording;
 use airpods_lab::eventually_within;
 use private_bus::*;
@@ -23,7 +23,7 @@ fn a_mutating_call_has_one_line_with_who_what_and_what_came_of_it() {
     client.off("wg0").unwrap();
     client.reset().unwrap();
     client.status();
-    helper.authority.next(Ok(Answer::default()));
+    helper.authority.next(Err(Denial::No));
     client.on_link("wg1").unwrap_err();
     client.on_link("a\u{1b}[31m\nb").unwrap_err();
     let name = client.name();
@@ -61,7 +61,7 @@ fn a_call_that_wants_no_reply_is_checked_and_logged_like_any_other() {
             .unwrap();
         zruntime::block_on(client.connection.send(&message)).unwrap();
     };
-    helper.authority.next(Ok(Answer::default()));
+    helper.authority.next(Err(Denial::No));
     send("wg0");
     helper.wait_until("the denial is logged", || helper.audit().len() == 1);
     assert_eq!(helper.kernel.table(), None);
@@ -134,8 +134,8 @@ fn the_number_of_withheld_lines_is_logged_at_the_end_of_the_process() {
 
 #[test]
 fn a_flood_of_calls_without_a_polkit_answer_leaves_room_in_the_log() {
-    let helper = Helper::asking(Recording::answering(Err(NoAnswer::Failed("the action is not registered".to_owned()))));
-    helper.authority.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+    let helper = Helper::asking(Recording::answering(Err(Denial::Failed("the action is not registered".to_owned()))));
+    helper.authority.next(Ok(()));
     helper.client().on_link("wg0").unwrap();
     let before = helper.lines.all().len();
     flood(&helper, 60);

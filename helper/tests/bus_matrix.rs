@@ -7,7 +7,7 @@ mod private_bus;
 use std::fs;
 
 use airpods_dbus::{ClampOptions, ErrorKind, PathMtu, names};
-use airpods_helper::authority::{Action, Answer, NoAnswer};
+use airpods_helper::authority::{Action, Denial};
 use airpods_helper::doubles::{RecordedQuestion, Recording};
 use airpods_lab::{BusDaemon, on_both_buses};
 use futures_lite::StreamExt;
@@ -56,13 +56,13 @@ fn callers() -> Vec<Caller> {
     const UNAVAILABLE: &str = "org.airpods.Helper1.Error.AuthUnavailable";
     let (quiet, asking) = (Flags::empty(), Flags::ALLOW_INTERACTIVE_AUTH);
     let says = |is_authorized, is_challenge, is_dismissed| {
-        Recording::answering(Ok(Answer { is_authorized, is_challenge, is_dismissed }))
+        Recording::answering(Denial::unless(is_authorized, is_challenge, is_dismissed))
     };
     let yes = Recording::allowing;
     let (no, challenge) = (|| says(false, false, false), || says(false, true, false));
     let (wrong, dismissed) = (no().at_a_prompt(), says(false, true, true).at_a_prompt());
-    let gone = || Recording::answering(Err(NoAnswer::Absent("no such name".to_owned())));
-    let no_policy = || Recording::answering(Err(NoAnswer::Failed("Action is not registered".to_owned())));
+    let gone = || Recording::answering(Err(Denial::Absent("no such name".to_owned())));
+    let no_policy = || Recording::answering(Err(Denial::Failed("Action is not registered".to_owned())));
     let blocking = Recording::blocking;
     [
         ("root", ROOT, yes(), quiet, ONCE, Served),
@@ -182,7 +182,7 @@ fn state(helper: &Helper) -> String {
 /// A helper for which every method changes something: its clamp can be changed, ended and dropped.
 fn clamping(bus: BusDaemon, polkit: &Recording) -> Helper {
     let helper = Helper::with(Setup { bus, authority: polkit.clone(), ..Setup::default() });
-    polkit.next(Ok(Answer { is_authorized: true, ..Answer::default() }));
+    polkit.next(Ok(()));
     let options = ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), persist: true, any_link: false };
     helper.client().on_with("wg0", options).unwrap();
     helper

@@ -22,6 +22,9 @@ pub use polkit::Polkit;
 /// The uid that polkit allows every action, without a password.
 const ROOT: u32 = 0;
 
+/// The error of a request that needs a password.
+const NEEDS_PASSWORD: ErrorKind = ErrorKind::InteractiveAuthorizationRequired;
+
 /// The polkit actions: one for each mutating method, and one for a link that is no VPN link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -145,25 +148,28 @@ impl Question {
     /// password get their answer soon, even if polkit hangs.
     #[must_use]
     pub fn needs_prompt(&self, judged: &Result<Permit, Error>) -> bool {
-        let needs_password = ErrorKind::InteractiveAuthorizationRequired;
-        self.interaction && judged.as_ref().is_err_and(|error| error.kind() == needs_password)
+        self.interaction && judged.as_ref().is_err_and(|error| error.kind() == NEEDS_PASSWORD)
     }
 }
 
-/// An authority's answer, as polkit gives it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// The subject is authorised.
-    pub is_authorized: bool,
-    /// The subject would be authorised after a password.
-    pub is_challenge: bool,
-    /// The user dismissed the prompt.
-    pub is_dismissed: bool,
-}
-
-/// Why the authority gave no answer.
+/// Why the authority did not allow a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoAnswer {
+pub enum Denial {
+    /// polkit does not authorise the subject.
+    #[error("polkit does not allow this")]
+    No,
+    /// polkit would authorise the subject after a password.
+    #[error("this needs an administrator's password")]
+    Challenge,
+    /// The user dismissed the prompt.
+    #[error("the question for a password was dismissed")]
+    Dismissed,
+    /// polkit did not find the subject: the caller had left the bus.
+    #[error("the caller has left the bus")]
+    CallerGone,
+    /// polkit answered with an error, for example because the action is not installed.
+    #[error("polkit failed: {0}")]
+    Failed(String),
     /// polkit is not running and could not be started, with the bus's error.
     #[error("polkit is not there: {0}")]
     Absent(String),
@@ -173,12 +179,21 @@ pub enum NoAnswer {
     /// polkit ended, or left the bus, before it answered.
     #[error("polkit ended before it answered")]
     Ended,
-    /// polkit did not find the subject: the caller had left the bus.
-    #[error("the caller has left the bus")]
-    CallerGone,
-    /// polkit answered with an error, for example because the action is not installed.
-    #[error("polkit failed: {0}")]
-    Failed(String),
+}
+
+impl Denial {
+    /// The meaning of polkit's answer: only a plain yes allows the request.
+    ///
+    /// # Errors
+    /// [`Denial`].
+    pub fn unless(is_authorized: bool, is_challenge: bool, is_dismissed: bool) -> Result<(), Self> {
+        match (is_authorized, is_dismissed, is_challenge) {
+            (true, ..) => Ok(()),
+            (_, true, _) => Err(Self::Dismissed),
+            (_, _, true) => Err(Self::Challenge),
+            _ => Err(Self::No),
+        }
+    }
 }
 
 /// The authority that judges callers.
@@ -186,7 +201,7 @@ pub enum NoAnswer {
 pub trait Authority: Send + Sync {
     /// Asks, and waits for an authority that is being started. Dropping the future cancels the
     /// check.
-    async fn ask(&self, question: &Question, mode: PromptMode) -> Result<Answer, NoAnswer>;
+    async fn ask(&self, question: &Question, mode: PromptMode) -> Result<(), Denial>;
 }
 
 /// Permission for one caller to make one change, once. It owns the request that was judged, with
@@ -225,6 +240,9 @@ impl Permit {
 /// `log` gets the log line if there is no answer. It can limit the lines, so that a busy caller
 /// does not fill the log.
 ///
+/// Without polkit only root is served, by the uid that the bus daemon reports: polkit itself always
+/// allows root everything.
+///
 /// # Errors
 /// Every answer but a clear yes is a denial, each with its own error kind.
 pub async fn authorise(
@@ -233,51 +251,34 @@ pub async fn authorise(
     mode: PromptMode,
     log: impl FnOnce(Line),
 ) -> Result<Permit, Error> {
-    let answer = authority.ask(question, mode).await;
-    let hint = match &answer {
-        // Neither is a fault of polkit.
-        Ok(_) | Err(NoAnswer::CallerGone) => None,
-        Err(NoAnswer::Absent(_)) => Some("is polkit installed, and not masked?"),
-        Err(NoAnswer::Silent(_) | NoAnswer::Ended) => Some("`systemctl status polkit` may say why"),
-        Err(NoAnswer::Failed(_)) => Some("the policy is not installed, or polkit does not let this user ask"),
+    let permit = || Permit { request: question.request.clone(), kept_now: question.kept_now };
+    let Err(denial) = authority.ask(question, mode).await else { return Ok(permit()) };
+    let only_root = "; until it answers only root is served";
+    let (kind, rest, hint) = match denial {
+        Denial::No | Denial::CallerGone => (ErrorKind::AccessDenied, "", None),
+        Denial::Dismissed => (ErrorKind::AuthDismissed, "", None),
+        Denial::Challenge if question.interaction => {
+            (NEEDS_PASSWORD, ", and there is no authentication agent to ask for it", None)
+        }
+        Denial::Challenge => (NEEDS_PASSWORD, ", and the call does not allow to ask for it", None),
+        Denial::Failed(_) => {
+            let hint = "the policy is not installed, or polkit does not let this user ask";
+            (ErrorKind::AccessDenied, "; the policy of airpods may not be installed", Some(hint))
+        }
+        Denial::Absent(_) => (ErrorKind::AuthUnavailable, only_root, Some("is polkit installed, and not masked?")),
+        Denial::Silent(_) | Denial::Ended => {
+            (ErrorKind::AuthUnavailable, only_root, Some("`systemctl status polkit` may say why"))
+        }
     };
-    if let (Err(cause), Some(hint)) = (&answer, hint) {
+    // Without a hint it is no fault of polkit.
+    if let Some(hint) = hint {
         let line = Line::warning("no-answer-from-polkit").with("action", question.action().id());
-        log(line.with("cause", cause).with("hint", hint));
+        log(line.with("cause", &denial).with("hint", hint));
     }
-    judge(question, &answer)?;
-    Ok(Permit { request: question.request.clone(), kept_now: question.kept_now })
-}
-
-/// Turns an answer into a decision: `Ok` permits the change.
-///
-/// Without polkit only root is served, by the uid that the bus daemon reports: polkit itself always
-/// allows root everything.
-fn judge(question: &Question, answer: &Result<Answer, NoAnswer>) -> Result<(), Error> {
-    let (kind, sentence) = match answer {
-        Ok(answer) if answer.is_authorized => return Ok(()),
-        Ok(answer) if answer.is_dismissed => (ErrorKind::AuthDismissed, "the question for a password was dismissed"),
-        Ok(answer) if answer.is_challenge && question.interaction => (
-            ErrorKind::InteractiveAuthorizationRequired,
-            "this needs an administrator's password, and there is no authentication agent to ask for it",
-        ),
-        Ok(answer) if answer.is_challenge => (
-            ErrorKind::InteractiveAuthorizationRequired,
-            "this needs an administrator's password, and the call does not allow to ask for it",
-        ),
-        Ok(_) => (ErrorKind::AccessDenied, "polkit does not allow this"),
-        Err(none @ (NoAnswer::Absent(_) | NoAnswer::Silent(_) | NoAnswer::Ended)) => {
-            if question.caller.uid == ROOT {
-                return Ok(());
-            }
-            return Err(ErrorKind::AuthUnavailable.because(format!("{none}; until it answers only root is served")));
-        }
-        Err(NoAnswer::CallerGone) => (ErrorKind::AccessDenied, "the caller has left the bus"),
-        Err(NoAnswer::Failed(_)) => {
-            (ErrorKind::AccessDenied, "polkit could not judge this; the policy of airpods may not be installed")
-        }
-    };
-    Err(kind.because(sentence))
+    if kind == ErrorKind::AuthUnavailable && question.caller.uid == ROOT {
+        return Ok(permit());
+    }
+    Err(kind.because(format!("{denial}{rest}")))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use zbus::proxy::CacheProperties;
 use zbus::{Connection, Message};
 use zruntime::SharedRuntime;
 
-use super::{Answer, Authority, NoAnswer, PromptMode, Question};
+use super::{Authority, Denial, PromptMode, Question};
 
 /// polkit's names on the bus (polkit reference manual, "D-Bus API").
 const NAME: &str = "org.freedesktop.PolicyKit1";
@@ -50,7 +50,7 @@ impl Polkit {
         Self { connection, runtime, checks: AtomicU64::new(0) }
     }
 
-    async fn ask_once(&self, question: &Question, mode: PromptMode) -> Result<Answer, NoAnswer> {
+    async fn ask_once(&self, question: &Question, mode: PromptMode) -> Result<(), Denial> {
         let flags = if mode == PromptMode::Allowed { ALLOW_PROMPT } else { 0 };
         let id = format!("airpods-{}", self.checks.fetch_add(1, Ordering::Relaxed));
         let details: HashMap<_, _> = question.details().into_iter().collect();
@@ -64,40 +64,38 @@ impl Polkit {
         match result {
             Ok((is_authorized, is_challenge, details)) => {
                 let is_dismissed = details.get("polkit.dismissed").is_some_and(|value| !value.is_empty());
-                Ok(Answer { is_authorized, is_challenge, is_dismissed })
+                Denial::unless(is_authorized, is_challenge, is_dismissed)
             }
             Err(error) => Err(match classify(&error) {
                 // polkit looks the subject up on the bus and passes the bus's error on. The bus
                 // gives the same error if polkit itself is missing, so its owner decides.
-                NoAnswer::CallerGone if matches!(self.is_there().await, Ok(false)) => {
-                    NoAnswer::Absent(error.to_string())
-                }
-                no_answer => no_answer,
+                Denial::CallerGone if matches!(self.is_there().await, Ok(false)) => Denial::Absent(error.to_string()),
+                denial => denial,
             }),
         }
     }
 
     /// Completes when waiting is pointless, and returns the reason. While polkit's name has no
     /// owner, the bus is starting polkit, and the bus itself answers the check if that fails.
-    async fn given_up(&self, mode: PromptMode) -> NoAnswer {
+    async fn given_up(&self, mode: PromptMode) -> Denial {
         let timeout = if mode == PromptMode::Allowed { PROMPT_TIMEOUT } else { ANSWER_TIMEOUT };
         self.runtime.sleep(WATCH_DELAY).await;
         let watched = self.runtime.timeout(ANSWER_TIMEOUT, self.watch()).await;
         let Ok(Ok((mut changes, mut is_there))) = watched else {
             // A bus that is slow, or refuses this, proves nothing about polkit.
             self.runtime.sleep(timeout).await;
-            return NoAnswer::Silent(timeout.as_secs());
+            return Denial::Silent(timeout.as_secs());
         };
         loop {
             let limit = if is_there { timeout } else { ACTIVATION_TIMEOUT };
             match self.runtime.timeout(limit, changes.next()).await {
                 // The polkitd that got the question has left the bus.
-                Ok(Some(change)) if change.args().is_ok_and(|args| args.old_owner.is_some()) => return NoAnswer::Ended,
+                Ok(Some(change)) if change.args().is_ok_and(|args| args.old_owner.is_some()) => return Denial::Ended,
                 Ok(Some(_)) => is_there = true,
                 // The connection is lost, which ends the helper.
                 Ok(None) => return pending().await,
-                Err(_) if is_there => return NoAnswer::Silent(timeout.as_secs()),
-                Err(_) => return NoAnswer::Absent(format!("it was not started within {} s", limit.as_secs())),
+                Err(_) if is_there => return Denial::Silent(timeout.as_secs()),
+                Err(_) => return Denial::Absent(format!("it was not started within {} s", limit.as_secs())),
             }
         }
     }
@@ -121,11 +119,11 @@ impl Polkit {
 
 #[async_trait]
 impl Authority for Polkit {
-    async fn ask(&self, question: &Question, mode: PromptMode) -> Result<Answer, NoAnswer> {
+    async fn ask(&self, question: &Question, mode: PromptMode) -> Result<(), Denial> {
         match self.ask_once(question, mode).await {
             // Ask once more: the bus starts another polkitd, and without a prompt no user has seen
             // the question yet.
-            Err(NoAnswer::Ended) if mode == PromptMode::Forbidden => self.ask_once(question, mode).await,
+            Err(Denial::Ended) if mode == PromptMode::Forbidden => self.ask_once(question, mode).await,
             answer => answer,
         }
     }
@@ -158,22 +156,22 @@ impl Drop for OpenCheck<'_> {
 
 /// Classifies errors: polkit is absent, polkit answered with an error, polkit ended, or the caller
 /// is gone.
-fn classify(error: &zbus::Error) -> NoAnswer {
+fn classify(error: &zbus::Error) -> Denial {
     let text = error.to_string();
     let name = match error {
         zbus::Error::MethodError(name, ..) => name.to_string(),
         zbus::Error::FDO(error) => zbus::DBusError::name(error.as_ref()).to_string(),
-        zbus::Error::InputOutput(_) => return NoAnswer::Absent(text),
-        _ => return NoAnswer::Failed(text),
+        zbus::Error::InputOutput(_) => return Denial::Absent(text),
+        _ => return Denial::Failed(text),
     };
     match name.strip_prefix("org.freedesktop.DBus.Error.") {
-        Some("NameHasNoOwner") => NoAnswer::CallerGone,
-        Some("NoReply" | "Disconnected") => NoAnswer::Ended,
-        Some("ServiceUnknown" | "Timeout" | "TimedOut" | "NoServer") => NoAnswer::Absent(text),
-        Some(own) if own.starts_with("Spawn.") => NoAnswer::Absent(text),
+        Some("NameHasNoOwner") => Denial::CallerGone,
+        Some("NoReply" | "Disconnected") => Denial::Ended,
+        Some("ServiceUnknown" | "Timeout" | "TimedOut" | "NoServer") => Denial::Absent(text),
+        Some(own) if own.starts_with("Spawn.") => Denial::Absent(text),
         // systemd's errors for a unit that is masked or does not load.
-        None if name.starts_with("org.freedesktop.systemd1.") => NoAnswer::Absent(text),
-        _ => NoAnswer::Failed(text),
+        None if name.starts_with("org.freedesktop.systemd1.") => Denial::Absent(text),
+        _ => Denial::Failed(text),
     }
 }
 
@@ -187,20 +185,20 @@ mod tests {
     fn absence_refusal_end_and_a_caller_who_left_are_distinguished() {
         let of = |error: fdo::Error| classify(&zbus::Error::FDO(Box::new(error)));
         let broken = zbus::Error::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert!(matches!(classify(&broken), NoAnswer::Absent(_)));
+        assert!(matches!(classify(&broken), Denial::Absent(_)));
         for absent in [
             fdo::Error::ServiceUnknown(String::new()),
             fdo::Error::TimedOut(String::new()),
             fdo::Error::SpawnChildExited(String::new()),
             fdo::Error::SpawnServiceNotFound(String::new()),
         ] {
-            assert!(matches!(of(absent.clone()), NoAnswer::Absent(_)), "{absent}");
+            assert!(matches!(of(absent.clone()), Denial::Absent(_)), "{absent}");
         }
-        assert_eq!(of(fdo::Error::NoReply(String::new())), NoAnswer::Ended);
-        assert_eq!(of(fdo::Error::NameHasNoOwner(String::new())), NoAnswer::CallerGone);
+        assert_eq!(of(fdo::Error::NoReply(String::new())), Denial::Ended);
+        assert_eq!(of(fdo::Error::NameHasNoOwner(String::new())), Denial::CallerGone);
         for failed in [fdo::Error::AccessDenied(String::new()), fdo::Error::Failed(String::new())] {
-            assert!(matches!(of(failed.clone()), NoAnswer::Failed(_)), "{failed}");
+            assert!(matches!(of(failed.clone()), Denial::Failed(_)), "{failed}");
         }
-        assert!(matches!(classify(&zbus::Error::InvalidReply), NoAnswer::Failed(_)));
+        assert!(matches!(classify(&zbus::Error::InvalidReply), Denial::Failed(_)));
     }
 }

@@ -13,32 +13,32 @@ fn caller(uid: u32) -> Caller {
     Caller { name: ":1.7".try_into().unwrap(), uid }
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "it stands for what an authority returns")]
-fn answer(is_authorized: bool, is_challenge: bool, is_dismissed: bool) -> Result<Answer, NoAnswer> {
-    Ok(Answer { is_authorized, is_challenge, is_dismissed })
+/// The judgement of an answer of polkit.
+fn judged(question: &Question, answer: Result<(), Denial>) -> Result<(), Error> {
+    let authority = crate::doubles::Recording::answering(answer);
+    zruntime::block_on(authorise(&authority, question, PromptMode::Forbidden, |_| ())).map(drop)
 }
 
-fn denial(uid: u32, interaction: bool, answer: &Result<Answer, NoAnswer>) -> Option<ErrorKind> {
-    judge(&question(uid, interaction), answer).err().map(|error| error.kind())
+fn denial(uid: u32, interaction: bool, answer: Result<(), Denial>) -> Option<ErrorKind> {
+    judged(&question(uid, interaction), answer).err().map(|error| error.kind())
 }
 
 #[test]
 fn only_an_authorized_subject_is_served() {
     for interaction in [false, true] {
         for uid in [0, 1000] {
-            assert_eq!(denial(uid, interaction, &answer(true, false, false)), None);
-            assert_eq!(denial(uid, interaction, &answer(true, true, false)), None);
-            assert_eq!(denial(uid, interaction, &answer(false, false, false)), Some(ErrorKind::AccessDenied));
+            assert_eq!(denial(uid, interaction, Denial::unless(true, false, false)), None);
+            assert_eq!(denial(uid, interaction, Denial::unless(true, true, false)), None);
+            assert_eq!(denial(uid, interaction, Denial::unless(false, false, false)), Some(ErrorKind::AccessDenied));
             let challenged = Some(ErrorKind::InteractiveAuthorizationRequired);
-            assert_eq!(denial(uid, interaction, &answer(false, true, false)), challenged);
+            assert_eq!(denial(uid, interaction, Denial::unless(false, true, false)), challenged);
         }
     }
 }
 
 #[test]
 fn a_challenge_shows_whether_consent_or_an_agent_is_missing() {
-    let sentence =
-        |interaction| judge(&question(1000, interaction), &answer(false, true, false)).unwrap_err().to_string();
+    let sentence = |interaction| judged(&question(1000, interaction), Err(Denial::Challenge)).unwrap_err().to_string();
     assert!(sentence(false).contains("the call does not allow to ask"), "{}", sentence(false));
     assert!(sentence(true).contains("there is no authentication agent"), "{}", sentence(true));
 }
@@ -46,29 +46,29 @@ fn a_challenge_shows_whether_consent_or_an_agent_is_missing() {
 #[test]
 fn a_dismissed_prompt_has_its_own_name() {
     for is_challenge in [false, true] {
-        let dismissed = answer(false, is_challenge, true);
-        assert_eq!(denial(1000, true, &dismissed), Some(ErrorKind::AuthDismissed));
+        let dismissed = Denial::unless(false, is_challenge, true);
+        assert_eq!(denial(1000, true, dismissed), Some(ErrorKind::AuthDismissed));
     }
 }
 
 #[test]
 fn a_caller_unknown_to_polkit_is_denied_even_if_it_was_root() {
     for uid in [0, 1000] {
-        assert_eq!(denial(uid, false, &Err(NoAnswer::CallerGone)), Some(ErrorKind::AccessDenied));
+        assert_eq!(denial(uid, false, Err(Denial::CallerGone)), Some(ErrorKind::AccessDenied));
     }
 }
 
 #[test]
 fn without_polkit_only_root_is_served_and_others_get_the_reason() {
     for (none, why) in [
-        (NoAnswer::Absent("no such name".to_owned()), "polkit is not there: no such name"),
-        (NoAnswer::Silent(2), "polkit is running, and has not answered for 2 s"),
-        (NoAnswer::Ended, "polkit ended before it answered"),
+        (Denial::Absent("no such name".to_owned()), "polkit is not there: no such name"),
+        (Denial::Silent(2), "polkit is running, and has not answered for 2 s"),
+        (Denial::Ended, "polkit ended before it answered"),
     ] {
         let silence = Err(none);
-        assert_eq!(denial(0, false, &silence), None);
-        assert_eq!(denial(1, true, &silence), Some(ErrorKind::AuthUnavailable));
-        let error = judge(&question(u32::MAX, false), &silence).unwrap_err();
+        assert_eq!(denial(0, false, silence.clone()), None);
+        assert_eq!(denial(1, true, silence.clone()), Some(ErrorKind::AuthUnavailable));
+        let error = judged(&question(u32::MAX, false), silence).unwrap_err();
         assert_eq!((error.kind(), error.message().starts_with(why)), (ErrorKind::AuthUnavailable, true), "{error}");
     }
 }
@@ -95,12 +95,12 @@ fn the_request_is_in_polkits_details_and_a_link_that_is_no_vpn_has_its_own_actio
 fn only_a_challenge_to_an_interactive_caller_leads_to_a_prompt() {
     use crate::doubles::Recording;
     for (answered, interaction, is_left) in [
-        (answer(false, true, false), true, true),
-        (answer(false, true, false), false, false),
-        (answer(false, false, false), true, false),
-        (answer(true, true, false), true, false),
-        (Err(NoAnswer::Silent(2)), true, false),
-        (Err(NoAnswer::Failed("the action is not registered".to_owned())), true, false),
+        (Denial::unless(false, true, false), true, true),
+        (Denial::unless(false, true, false), false, false),
+        (Denial::unless(false, false, false), true, false),
+        (Denial::unless(true, true, false), true, false),
+        (Err(Denial::Silent(2)), true, false),
+        (Err(Denial::Failed("the action is not registered".to_owned())), true, false),
     ] {
         let authority = Recording::answering(answered.clone());
         let question = question(1000, interaction);
@@ -118,9 +118,9 @@ fn root_is_never_prompted_for_a_password() {
 
 #[test]
 fn an_error_from_polkit_denies_even_root() {
-    let failure = Err(NoAnswer::Failed("action is not registered".to_owned()));
+    let failure = Err(Denial::Failed("action is not registered".to_owned()));
     for uid in [0, 1000] {
-        assert_eq!(denial(uid, true, &failure), Some(ErrorKind::AccessDenied));
+        assert_eq!(denial(uid, true, failure.clone()), Some(ErrorKind::AccessDenied));
     }
 }
 
