@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use zruntime::{Event, SharedRuntime};
 
-use crate::authority::{Authority, Denial, PromptMode, Question};
+use crate::authority::{Action, Authority, Denial, PromptMode, Question};
 
 /// A question, as it would be sent to polkit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,7 +168,7 @@ impl RecordedQuestion {
         Self {
             subject_kind: kind.to_owned(),
             subject_details: subject_details.collect(),
-            action_id: question.action().id(),
+            action_id: Action::of(&question.request).id(),
             details: question.details(),
             flags: u32::from(mode == PromptMode::Allowed),
         }

@@ -2,9 +2,9 @@
 //!
 //! The table outlives the process, so a crash, a restart and an upgrade leave no moment without
 //! rules. After a stop of the service it has to go. systemd runs this command after every end of
-//! the process, whatever the cause. [`decide`] alone makes the decision. It uses the job that
-//! systemd has for the unit. If there is none, it uses the result that systemd passes in the
-//! environment (`$SERVICE_RESULT`, `$EXIT_STATUS`; systemd.exec(5)).
+//! the process, whatever the cause. `decide` alone makes the decision. It uses the job that systemd
+//! has for the unit. If there is none, it uses the result that systemd passes in the environment
+//! (`$SERVICE_RESULT`, `$EXIT_STATUS`; systemd.exec(5)).
 
 use std::env;
 use std::time::Duration;
@@ -35,8 +35,8 @@ const RESTART_DELAY: Duration = Duration::from_millis(500);
 /// helper keeps the table.
 const GIVEN_UP: [&str; 5] = ["2", "10", "11", "12", "17"];
 
-/// Whether another helper follows: systemd restarts a failed service, unless the failure ends its
-/// attempts.
+/// Whether a helper keeps the table after this result. systemd restarts a failed service, unless
+/// the failure ends its attempts. Exit code 14 means that another helper is running.
 fn has_successor(result: Option<&str>, exit_status: Option<&str>) -> bool {
     let has_failed = result.is_some_and(|result| result != "success");
     has_failed && !exit_status.is_some_and(|status| GIVEN_UP.contains(&status))

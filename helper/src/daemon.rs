@@ -12,7 +12,7 @@ use futures_lite::future::or;
 use sd_notify::NotifyState;
 use zbus::{Address, Connection};
 use zruntime::lock::OnceCell;
-use zruntime::{AsyncIo, Event, Shared, SharedRuntime};
+use zruntime::{AsyncIo, Event, Shared};
 
 use airpods_dbus::names;
 
@@ -21,8 +21,8 @@ use crate::backoff::{self, Backoff};
 use crate::bus::{self, Service};
 use crate::failure::{Exit, Failure};
 use crate::kernel::{self, Events, KernelError};
-use crate::log::{Line, Log};
-use crate::reconcile::{Reconciler, VERSION};
+use crate::log::Line;
+use crate::reconcile::VERSION;
 
 /// Time limit for open calls when the helper leaves.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
@@ -77,8 +77,6 @@ pub enum ExitReason {
 /// The running daemon.
 pub struct Daemon {
     service: Arc<Service>,
-    runtime: SharedRuntime,
-    log: Log,
     /// How long to stay without clamps and calls.
     idle_timeout: Duration,
     service_manager: ServiceManager,
@@ -95,16 +93,8 @@ type Subscription = Option<(Box<dyn Events>, AsyncIo<OwnedFd, Shared>)>;
 impl Daemon {
     /// A daemon that has not looked at the kernel yet.
     #[must_use]
-    pub fn new(
-        reconciler: Reconciler,
-        runtime: SharedRuntime,
-        log: Log,
-        idle_timeout: Duration,
-        service_manager: ServiceManager,
-    ) -> Self {
-        let service = Service::new(reconciler, log.clone(), runtime.clone());
-        let (connection, reconcile_done) = (OnceCell::new(), Event::new());
-        Self { service, runtime, log, idle_timeout, service_manager, connection, reconcile_done }
+    pub fn new(service: Arc<Service>, idle_timeout: Duration, service_manager: ServiceManager) -> Self {
+        Self { service, idle_timeout, service_manager, connection: OnceCell::new(), reconcile_done: Event::new() }
     }
 
     /// Runs until it is asked to stop, is unused for too long, or fails.
@@ -155,7 +145,7 @@ impl Daemon {
         }
         let connection = self.connection.get_or_init(|| async { connection }).await;
         self.service.announce(connection).await;
-        self.log.write(Line::info("started").with("version", VERSION).with("name", names::BUS_NAME));
+        self.service.log.write(Line::info("started").with("version", VERSION).with("name", names::BUS_NAME));
         let stopped = async {
             stop.await;
             Ok(ExitReason::Stopped)
@@ -185,20 +175,17 @@ impl Daemon {
         loop {
             // Each attempt has a time limit: before the bus runs, systemd may hold its listening
             // socket and answer nothing.
-            let reached = self.runtime.timeout_at(deadline, bus::reach(bus, &self.service)).await;
-            let failure = match reached.unwrap_or_else(|_| Err(bus::unreachable("it does not answer"))) {
-                Ok(connection) => return Ok(connection),
-                Err(failure) => failure,
+            let reached = self.service.runtime.timeout_at(deadline, bus::reach(bus, &self.service)).await;
+            let failure = match reached {
+                Ok(Err(failure)) if self.service_manager.is_there && failure.exit == Exit::NoBus => failure,
+                Ok(reached) => return reached,
+                Err(_) => return Err(bus::unreachable("it does not answer")),
             };
-            let is_late = !self.service_manager.is_there || Instant::now() >= deadline;
-            if is_late || failure.exit == Exit::ForeignBus {
-                return Err(failure);
-            }
             if !has_waited {
-                self.log.write(Line::info("waiting-for-bus").with("cause", failure));
+                self.service.log.write(Line::info("waiting-for-bus").with("cause", failure));
             }
             has_waited = true;
-            self.runtime.sleep(BUS_RETRY_INTERVAL).await;
+            self.service.runtime.sleep(BUS_RETRY_INTERVAL).await;
         }
     }
 
@@ -235,7 +222,7 @@ impl Daemon {
                 self.notify(NotifyState::Watchdog);
             }
             event_backoff.hit(Instant::now());
-            self.runtime.sleep(event_backoff.wait(Instant::now())).await;
+            self.service.runtime.sleep(event_backoff.wait(Instant::now())).await;
             let until_ready = ready_by.map(|by| by.saturating_duration_since(Instant::now()));
             let wait = [retry_after, watchdog_interval, until_ready].into_iter().flatten().min();
             events = self.next_events(&mut subscription, wait.unwrap_or(Duration::MAX)).await?;
@@ -248,7 +235,7 @@ impl Daemon {
         let is_late = by <= Instant::now();
         if is_late && !is_in_force {
             let hint = "they are tried again; `rules-refused` or `kernel-not-read` above has the cause";
-            self.log.write(Line::warning("ready-without-rules").with("hint", hint));
+            self.service.log.write(Line::warning("ready-without-rules").with("hint", hint));
         }
         is_in_force || is_late
     }
@@ -256,7 +243,7 @@ impl Daemon {
     /// Notifies the service manager, if there is one.
     fn notify(&self, state: NotifyState<'_>) {
         if let Err(error) = (self.service_manager.notify)(state) {
-            self.log.write(Line::warning("service-manager-not-told").with("cause", error));
+            self.service.log.write(Line::warning("service-manager-not-told").with("cause", error));
         }
     }
 
@@ -266,10 +253,10 @@ impl Daemon {
         match self.service.reconciler().events() {
             Ok(events) => {
                 let descriptor = events.as_fd().try_clone_to_owned().map_err(cannot_wait)?;
-                Ok(Some((events, AsyncIo::new(&self.runtime, descriptor).map_err(cannot_wait)?)))
+                Ok(Some((events, AsyncIo::new(&self.service.runtime, descriptor).map_err(cannot_wait)?)))
             }
             Err(cause @ KernelError::Unsupported { .. }) => {
-                self.log.write(Line::error("kernel-unsupported").with("cause", cause));
+                self.service.log.write(Line::error("kernel-unsupported").with("cause", cause));
                 Ok(None)
             }
             Err(cause) => Err(cause.into()),
@@ -283,7 +270,7 @@ impl Daemon {
         wait: Duration,
     ) -> Result<Vec<kernel::Event>, Failure> {
         let Some((events, descriptor)) = subscription else {
-            self.runtime.sleep(wait).await;
+            self.service.runtime.sleep(wait).await;
             return Ok(Vec::new());
         };
         let arrived = async {
@@ -295,7 +282,7 @@ impl Daemon {
                 }
             }
         };
-        self.runtime.timeout(wait, arrived).await.unwrap_or_else(|_| Ok(Vec::new()))
+        self.service.runtime.timeout(wait, arrived).await.unwrap_or_else(|_| Ok(Vec::new()))
     }
 
     /// Leaves the bus in order, without losing a call. The service manager knows that the helper is
@@ -305,7 +292,7 @@ impl Daemon {
     async fn leave(&self, reason: ExitReason) {
         self.service.leave();
         let cause = if reason == ExitReason::Stopped { "asked to" } else { "unused" };
-        self.log.write(Line::info("stopping").with("cause", cause));
+        self.service.log.write(Line::info("stopping").with("cause", cause));
         // Without a service manager, a helper without the name has not touched the table, which may
         // be another helper's.
         let Some(connection) = self.connection.get() else { return };
@@ -314,14 +301,14 @@ impl Daemon {
         }
         self.notify(NotifyState::Stopping);
         if let Err(error) = connection.release_name(names::BUS_NAME).await {
-            self.log.write(Line::warning("name-not-released").with("cause", error));
+            self.service.log.write(Line::warning("name-not-released").with("cause", error));
         }
         let last_calls = async {
-            self.runtime.sleep(LAST_CALLS).await;
+            self.service.runtime.sleep(LAST_CALLS).await;
             self.service.calls_over().await;
         };
         // A call that is still open after this time limit gets no answer.
-        let _ = self.runtime.timeout(LAST_ANSWERS, last_calls).await;
+        let _ = self.service.runtime.timeout(LAST_ANSWERS, last_calls).await;
     }
 }
 

@@ -7,12 +7,13 @@ use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use airpods_dbus::names::HELPER_USER;
 use airpods_helper::after_stop;
 use airpods_helper::authority::{Authority, Polkit};
-use airpods_helper::bus;
+use airpods_helper::bus::{self, Service};
 use airpods_helper::daemon::{Daemon, ServiceManager};
 use airpods_helper::failure::{Exit, Failure};
 use airpods_helper::kernel::netlink::Netlink;
@@ -84,12 +85,9 @@ fn main() -> ExitCode {
 /// Blocks signals that have no meaning here and would end the process: `systemctl kill -s HUP` must
 /// not stop the helper.
 fn ignore_signals() {
-    let mut ignored = SigSet::empty();
-    for signal in [Number::SIGHUP, Number::SIGPIPE, Number::SIGUSR1, Number::SIGUSR2, Number::SIGALRM] {
-        ignored.add(signal);
-    }
+    let ignored = [Number::SIGHUP, Number::SIGPIPE, Number::SIGUSR1, Number::SIGUSR2, Number::SIGALRM];
     // Threads that start later inherit the mask. The call does not fail for a valid set.
-    let _ = ignored.thread_block();
+    let _ = SigSet::from_iter(ignored).thread_block();
 }
 
 fn run(task: Task, log: &Log) -> Result<(), Failure> {
@@ -99,7 +97,11 @@ fn run(task: Task, log: &Log) -> Result<(), Failure> {
         return Ok(());
     }
     let state_dirs = StateDirs::system();
-    give_up_root(&state_dirs)?;
+    let helper = Ids::of(HELPER_USER)?;
+    if geteuid().is_root() {
+        state_dirs.create_for(helper.uid, helper.gid).map_err(|error| Exit::Failed.because(error))?;
+    }
+    privilege::confine(helper)?;
     // Only now: each thread has its own capabilities, so [`privilege::confine`] refuses a process
     // with more than one thread.
     log.write_in_the_background().map_err(not_started)?;
@@ -112,13 +114,13 @@ fn run(task: Task, log: &Log) -> Result<(), Failure> {
             return Ok(after_stop::run(&runtime, &mut kernel, &state_dirs, log).await?);
         }
         let reconciler = Reconciler::new(Box::new(kernel), state_dirs, log.clone());
-        serve(runtime, reconciler, log.clone()).await?;
+        serve(Service::new(reconciler, log.clone(), runtime.clone()), runtime).await?;
         log.write(Line::info("ended"));
         Ok(())
     })
 }
 
-async fn serve(runtime: SharedRuntime, reconciler: Reconciler, log: Log) -> Result<(), Failure> {
+async fn serve(service: Arc<Service>, runtime: SharedRuntime) -> Result<(), Failure> {
     // The handlers are installed before the bus name is taken, so an early signal is not lost.
     let mut signals = Signals::new(&runtime, [Signal::Terminate, Signal::Interrupt]).map_err(not_started)?;
     let stop = async move {
@@ -126,19 +128,10 @@ async fn serve(runtime: SharedRuntime, reconciler: Reconciler, log: Log) -> Resu
         drop(signals.recv().await);
     };
     let bus = Address::system().map_err(bus::unreachable)?;
-    let daemon = Daemon::new(reconciler, runtime.clone(), log, IDLE_TIMEOUT, ServiceManager::of_environment());
+    let daemon = Daemon::new(service, IDLE_TIMEOUT, ServiceManager::of_environment());
     let polkit =
         |connection: &Connection| -> Box<dyn Authority> { Box::new(Polkit::over(connection.clone(), runtime)) };
     daemon.run(&bus, polkit, stop).await.map(drop)
-}
-
-/// Makes the process the helper's user with `CAP_NET_ADMIN` alone; it cannot get root back.
-fn give_up_root(state_dirs: &StateDirs) -> Result<(), Failure> {
-    let helper = Ids::of(HELPER_USER)?;
-    if geteuid().is_root() {
-        state_dirs.create_for(helper.uid, helper.gid).map_err(|error| Exit::Failed.because(error))?;
-    }
-    privilege::confine(helper)
 }
 
 fn not_started(error: impl Display) -> Failure {

@@ -124,12 +124,6 @@ impl Question {
         ("system-bus-name", HashMap::from([("name", Variant::from(self.caller.name.as_str()))]))
     }
 
-    /// The requested action, in polkit's terms.
-    #[must_use]
-    pub fn action(&self) -> Action {
-        Action::of(&self.request)
-    }
-
     /// The details, for polkit rules and for the text of the prompt.
     #[must_use]
     pub fn details(&self) -> Vec<(&'static str, String)> {
@@ -138,7 +132,8 @@ impl Question {
             // Link names of callers have no spaces, so this cannot be mistaken for one.
             Request::Reset => "every link".to_owned(),
         };
-        let mut details = vec![("interface", interface), ("operation", self.action().operation().to_owned())];
+        let mut details =
+            vec![("interface", interface), ("operation", Action::of(&self.request).operation().to_owned())];
         details.extend(self.request.options());
         details.push(("kept-now", yes_or_no(self.kept_now)));
         details
@@ -272,7 +267,7 @@ pub async fn authorise(
     };
     // Without a hint it is no fault of polkit.
     if let Some(hint) = hint {
-        let line = Line::warning("no-answer-from-polkit").with("action", question.action().id());
+        let line = Line::warning("no-answer-from-polkit").with("action", Action::of(&question.request).id());
         log(line.with("cause", &denial).with("hint", hint));
     }
     if kind == ErrorKind::AuthUnavailable && question.caller.uid == ROOT {

@@ -14,7 +14,7 @@ use zbus::proxy::CacheProperties;
 use zbus::{Connection, Message};
 use zruntime::SharedRuntime;
 
-use super::{Authority, Denial, PromptMode, Question};
+use super::{Action, Authority, Denial, PromptMode, Question};
 
 /// polkit's names on the bus (polkit reference manual, "D-Bus API").
 const NAME: &str = "org.freedesktop.PolicyKit1";
@@ -54,7 +54,7 @@ impl Polkit {
         let flags = if mode == PromptMode::Allowed { ALLOW_PROMPT } else { 0 };
         let id = format!("airpods-{}", self.checks.fetch_add(1, Ordering::Relaxed));
         let details: HashMap<_, _> = question.details().into_iter().collect();
-        let body = (question.subject(), question.action().id(), details, flags, &id);
+        let body = (question.subject(), Action::of(&question.request).id(), details, flags, &id);
         let mut open = OpenCheck { polkit: self, id: Some(id.clone()) };
         let check = self.connection.call_method(Some(NAME), OBJECT, Some(INTERFACE), "CheckAuthorization", &body);
         let reply = or(async { Ok(check.await) }, async { Err(self.given_up(mode).await) }).await?;

@@ -87,7 +87,7 @@ fn the_request_is_in_polkits_details_and_a_link_that_is_no_vpn_has_its_own_actio
     ] {
         let question = Question::about(caller(1000), request, kept_now, false);
         let values: Vec<_> = question.details().into_iter().map(|(_, value)| value).collect();
-        assert_eq!((question.action().id(), values.join(" ").as_str()), (action, details));
+        assert_eq!((Action::of(&question.request).id(), values.join(" ").as_str()), (action, details));
     }
 }
 

@@ -29,10 +29,10 @@ pub struct Service {
     pub(super) reads: Quota,
     pub(super) snapshots: Snapshots,
     pub(super) inbox: Arc<Inbox>,
-    pub(super) log: Log,
+    pub(crate) log: Log,
     /// The log for lines about something without effect.
     pub(super) limited_log: Arc<LimitedLog>,
-    pub(super) runtime: SharedRuntime,
+    pub(crate) runtime: SharedRuntime,
     /// Held while a signal is computed and sent, so that the last signal has the latest values.
     announcing: AsyncMutex<()>,
     /// Held while the persistent file is written, until memory agrees with it. So no older text

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use airpods_dbus::{Error, ErrorKind, HelperProxy, LinkKind, LinkName};
 use airpods_helper::authority::{Authority, Polkit};
+use airpods_helper::bus::Service;
 use airpods_helper::daemon::{Daemon, ExitReason};
 use airpods_helper::doubles::{LinesKept, Recording, Simulated};
 use airpods_helper::failure::Failure;
@@ -259,7 +260,8 @@ fn run(
         zruntime::block_on(async move {
             let runtime = SharedRuntime::current().unwrap();
             let reconciler = Reconciler::new(kernel, state_dirs, log.clone());
-            let daemon = Daemon::new(reconciler, runtime.clone(), log, idle_timeout, manager.into());
+            let service = Service::new(reconciler, log, runtime.clone());
+            let daemon = Daemon::new(service, idle_timeout, manager.into());
             let authority = |connection: &Connection| -> Box<dyn Authority> {
                 match recording {
                     Some(recording) => Box::new(recording),
