@@ -134,12 +134,10 @@ impl ReadHalf for Reader {
             let Some(fixed) = Fixed::read(self.waiting()) else {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "the bus sent what is no message").into());
             };
-            let longest = if fixed.kind == Kind::Call { LONGEST_CALL } else { LONGEST_MESSAGE };
-            let is_whole = fixed.total() <= longest;
-            // Only the header of a message that is too long is held.
-            let held = if is_whole { fixed.total() } else { fixed.header().min(LONGEST_MESSAGE) };
-            self.fill(held).await?;
-            let for_zbus = self.sort(&fixed, &self.waiting()[..held]);
+            // Of a message that is too long only the header is read.
+            let needed = if is_too_long(&fixed) { fixed.header().min(LONGEST_MESSAGE) } else { fixed.total() };
+            self.fill(needed).await?;
+            let for_zbus = self.sort(&fixed, &self.waiting()[..needed]);
             self.skip(fixed.total()).await?;
             if let Some(bytes) = for_zbus {
                 match decode_message(sequence, bytes).await {
@@ -192,23 +190,23 @@ impl Reader {
     }
 
     /// Returns the bytes of a message for zbus, and handles any other. Of a message that is too
-    /// long it gets the header only.
+    /// long, this needs the header only.
     fn sort(&self, fixed: &Fixed, message: &[u8]) -> Option<Vec<u8>> {
         let Some(fields) = fixed.fields(message) else {
             self.inbox.log_dropped(None, "its header is malformed");
             return None;
         };
-        let is_whole = message.len() == fixed.total();
         let sender = fields.sender.and_then(|sender| OwnedUniqueName::try_from(sender).ok());
         let cause = match (fixed.kind, &sender) {
             (Kind::Call, Some(caller)) => {
                 let to = ReplyTo { caller: caller.clone(), serial: fixed.awaited() };
-                let message = if is_whole { Ok(fixed.cleaned(message, &fields)) } else { Err(fixed.total()) };
+                let total = fixed.total();
+                let message = if is_too_long(fixed) { Err(total) } else { Ok(fixed.cleaned(message, &fields)) };
                 self.inbox.arrive(Arrival { to, message });
                 return None;
             }
             (Kind::Call, None) => "the call has no sender",
-            _ if !is_whole => "it is too long",
+            _ if is_too_long(fixed) => "it is too long",
             (Kind::Reply, _) if !fields.has_reply_serial => "it is a reply to nothing",
             // The bus stamps the sender, and no client can own the bus's name.
             (Kind::Signal, _) if fields.sender != Some(BUS) => "nobody asked for the signal",
@@ -218,6 +216,10 @@ impl Reader {
         self.inbox.log_dropped(sender.as_ref(), cause);
         None
     }
+}
+
+fn is_too_long(fixed: &Fixed) -> bool {
+    fixed.total() > if fixed.kind == Kind::Call { LONGEST_CALL } else { LONGEST_MESSAGE }
 }
 
 /// Decodes bytes into a zbus message. If zbus cannot read them, only this call fails, and the

@@ -181,6 +181,30 @@ fn a_call_without_a_sender_is_dropped_and_takes_no_place_and_the_next_message_is
     });
 }
 
+#[test]
+fn a_call_that_is_too_long_is_not_stored_even_if_all_of_it_is_header() {
+    let call = |path: &str, body: &str| {
+        sent(Message::method_call(path.to_owned(), "GetStatus")).build(&(body,)).unwrap().data().bytes().to_vec()
+    };
+    let without_body = sent(Message::method_call("/a".repeat(LONGEST_CALL / 2), "GetStatus")).build(&()).unwrap();
+    let calls = [
+        without_body.data().bytes().to_vec(),
+        call(&"/a".repeat(LONGEST_CALL), ""),
+        call("/a", &"x".repeat(LONGEST_CALL)),
+    ];
+    let last = Message::signal("/a", BUS, "NameLost").sender(BUS).build(&("a.b",)).unwrap();
+    block_on(async {
+        let (mut reader, _, mut bus) = reader_and_bus();
+        for bytes in &calls {
+            bus.write_all(bytes).unwrap();
+        }
+        bus.write_all(last.data().bytes()).unwrap();
+        reader.receive_message(1, &mut Vec::new(), &mut Vec::new()).await.unwrap();
+        let stored: Vec<_> = reader.inbox.take().await.calls.into_iter().map(|(arrival, _)| arrival.message).collect();
+        assert_eq!(stored, calls.map(|bytes| Err(bytes.len())));
+    });
+}
+
 /// A writer, and the bus's end of its socket.
 fn writer() -> (Writer, UnixStream) {
     let (ours, bus) = UnixStream::pair().unwrap();
