@@ -13,8 +13,8 @@ impl Line {
 
     /// The name of the event.
     #[must_use]
-    pub fn event(&self) -> &'static str {
-        self.event
+    pub fn event(&self) -> &str {
+        self.field("event").unwrap_or_default()
     }
 }
 

@@ -19,7 +19,7 @@ use systemd_journal_logger::JournalLog;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     level: Level,
-    pub(crate) event: &'static str,
+    /// The first one is `event`.
     pub(crate) fields: Vec<(&'static str, String)>,
 }
 
@@ -27,7 +27,7 @@ impl Line {
     /// A line about normal operation.
     #[must_use]
     pub fn info(event: &'static str) -> Self {
-        Self { level: Level::Info, event, fields: Vec::new() }
+        Self { level: Level::Info, fields: vec![("event", event.to_owned())] }
     }
 
     /// A line about something that may need an administrator's attention.
@@ -49,22 +49,22 @@ impl Line {
         self
     }
 
-    /// The fields for the journal, with `event` as the first. Quotes stay as they are, because the
-    /// journal stores each field separately.
+    /// The fields for the journal. Quotes stay as they are, because the journal stores each field
+    /// separately.
     pub(crate) fn journal_fields(&self) -> Vec<(&'static str, String)> {
-        let fields = self.fields.iter().map(|(field, value)| (*field, escaped(value, &['\'', '"'])));
-        std::iter::once(("event", self.event.to_owned())).chain(fields).collect()
+        let printable = |value: &str| escaped(value).replace("\\\"", "\"");
+        self.fields.iter().map(|(field, value)| (*field, printable(value))).collect()
     }
 
-    /// The event and its fields as text. A value is bare if it is one plain word, and quoted
-    /// otherwise, so no value can leave its field.
+    /// The fields as text. A value is bare if it is one plain word, and quoted otherwise, so no
+    /// value can leave its field.
     fn text(&self) -> String {
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
         let fields = self.fields.iter().map(|(field, value)| match value.as_str() {
             plain if !plain.is_empty() && plain.bytes().all(is_plain) => format!("{field}={plain}"),
-            other => format!("{field}=\"{}\"", escaped(other, &['\''])),
+            other => format!("{field}=\"{}\"", escaped(other)),
         });
-        std::iter::once(format!("event={}", self.event)).chain(fields).collect::<Vec<_>>().join(" ")
+        fields.collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -79,18 +79,10 @@ impl fmt::Display for Line {
     }
 }
 
-/// Escapes everything but printable ASCII, and also the backslash and quotes. Quotes in `harmless`
-/// stay readable, because sentences use them.
-fn escaped(text: &str, harmless: &[char]) -> String {
-    let mut escaped = String::new();
-    for character in text.chars() {
-        if harmless.contains(&character) {
-            escaped.push(character);
-        } else {
-            escaped.extend(character.escape_default());
-        }
-    }
-    escaped
+/// Escapes everything but printable ASCII, and also the backslash and the double quote. The single
+/// quote stays readable, because sentences use it.
+fn escaped(text: &str) -> String {
+    text.escape_default().to_string().replace("\\'", "'")
 }
 
 /// The destination of log lines. Clones share it.
@@ -100,18 +92,15 @@ pub struct Log(Arc<Inner>);
 /// Writes one line, and blocks until it is written.
 type Sink = Box<dyn Fn(&Line) + Send + Sync>;
 
+/// A task of the thread that writes the lines.
+type Task = Box<dyn FnOnce(&Sink) + Send>;
+
 struct Inner {
     sink: Sink,
     /// Set once a separate thread writes the lines.
-    queue: OnceLock<SyncSender<Message>>,
+    queue: OnceLock<SyncSender<Task>>,
     /// Lines dropped because the queue was full, since the last report of such losses.
     dropped: AtomicU64,
-}
-
-enum Message {
-    Line(Line),
-    /// Answered after everything queued before it has been written.
-    Flush(SyncSender<()>),
 }
 
 /// Upper bound on queued lines.
@@ -139,15 +128,11 @@ impl Log {
     /// # Errors
     /// The system's error if the thread cannot be started; lines are then written as before.
     pub fn write_in_the_background(&self) -> std::io::Result<()> {
-        let (queue, lines) = mpsc::sync_channel(QUEUE);
+        let (queue, tasks) = mpsc::sync_channel::<Task>(QUEUE);
         let inner = Arc::clone(&self.0);
         thread::Builder::new().name("log".to_owned()).spawn(move || {
-            for message in lines {
-                match message {
-                    Message::Line(line) => (inner.sink)(&line),
-                    // The send fails if `flush` has timed out.
-                    Message::Flush(done) => drop(done.send(())),
-                }
+            for task in tasks {
+                task(&inner.sink);
                 let dropped = inner.dropped.swap(0, Ordering::Relaxed);
                 if dropped > 0 {
                     (inner.sink)(&Line::warning("log-lines-dropped").with("count", dropped));
@@ -164,20 +149,17 @@ impl Log {
     pub fn flush(&self, limit: Duration) {
         let Some(queue) = self.0.queue.get() else { return };
         let (done, written) = mpsc::sync_channel(1);
-        if queue.try_send(Message::Flush(done)).is_ok() {
+        // The send fails if this call has timed out.
+        if queue.try_send(Box::new(move |_| done.send(()).unwrap_or_default())).is_ok() {
             let _ = written.recv_timeout(limit);
         }
     }
 
     /// Writes a line, or queues it. Failures are ignored: the log must not stop the helper.
     pub fn write(&self, line: Line) {
-        match self.0.queue.get() {
-            None => (self.0.sink)(&line),
-            Some(queue) => {
-                if queue.try_send(Message::Line(line)).is_err() {
-                    self.0.dropped.fetch_add(1, Ordering::Relaxed);
-                }
-            }
+        let Some(queue) = self.0.queue.get() else { return (self.0.sink)(&line) };
+        if queue.try_send(Box::new(move |sink| sink(&line))).is_err() {
+            self.0.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use airpods_dbus::{ClampOptions, Error, ErrorKind, LinkName, names::MAX_CLAMPS};
+use airpods_dbus::{ClampOptions, LinkName, names::MAX_CLAMPS};
 use nix::fcntl::OFlag;
 use serde::Deserialize;
 
@@ -34,29 +34,6 @@ pub struct StateDirs {
     pub persistent: PathBuf,
 }
 
-/// Why state could not be read or written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {doing} `{}`: {source}", path.display())]
-pub struct StateError {
-    doing: &'static str,
-    /// The affected file or folder.
-    path: PathBuf,
-    source: io::Error,
-}
-
-impl StateError {
-    fn new(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self { doing, path: path.to_owned(), source }
-    }
-}
-
-/// The error for a caller: only failures of the persistent file reach one.
-impl From<StateError> for Error {
-    fn from(error: StateError) -> Self {
-        ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {error}"))
-    }
-}
-
 /// The content of a state file. Deserialising validates its names and options.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,6 +42,11 @@ struct Content {
     auto: Option<ClampOptions>,
     clamps: BTreeMap<LinkName, ClampOptions>,
     known: BTreeSet<LinkName>,
+}
+
+/// Adds what failed to an error.
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("cannot {doing} `{}`: {error}", path.display()))
 }
 
 impl StateDirs {
@@ -78,22 +60,22 @@ impl StateDirs {
     /// If a service manager starts the helper, it has already created them.
     ///
     /// # Errors
-    /// [`StateError`], also if an existing folder belongs to another user.
-    pub fn create_for(&self, uid: u32, gid: u32) -> Result<(), StateError> {
+    /// The system's error, also if an existing folder belongs to another user.
+    pub fn create_for(&self, uid: u32, gid: u32) -> io::Result<()> {
         let mut folders = [&self.runtime, &self.persistent].into_iter();
-        folders.try_for_each(|folder| make_folder(folder, uid, gid).map_err(StateError::new("make", folder)))
+        folders.try_for_each(|folder| make_folder(folder, uid, gid).map_err(failed("make", folder)))
     }
 
     /// Reads the remembered state: the runtime file's, or else the persistent file's. Also returns
     /// the errors of files that exist but are unusable.
     #[must_use]
-    pub fn load(&self) -> (Desired, Vec<StateError>) {
+    pub fn load(&self) -> (Desired, Vec<io::Error>) {
         let mut errors = Vec::new();
         for file in [self.runtime.join(FILE), self.persistent.join(FILE)] {
             match read(&file) {
                 Ok(Some(saved)) => return (saved, errors),
                 Ok(None) => {}
-                Err(error) => errors.push(StateError::new("use", &file)(error)),
+                Err(error) => errors.push(failed("use", &file)(error)),
             }
         }
         (Desired::default(), errors)
@@ -103,12 +85,12 @@ impl StateDirs {
     /// clamps: at the next start they would override the persistent ones.
     ///
     /// # Errors
-    /// [`StateError`] if the state was not written.
-    pub fn save_runtime(&self, desired: &Desired) -> Result<(), StateError> {
+    /// The system's error if the state was not written.
+    pub fn save_runtime(&self, desired: &Desired) -> io::Result<()> {
         StateText::new(&self.runtime, desired).write().map(drop).inspect_err(|_| {
             if !has_clamps(&self.runtime, desired) {
-                // A failure is that of the write, which is reported.
-                drop(self.remove_runtime());
+                // The error of the write is reported in any case.
+                drop(remove(&self.runtime.join(FILE)));
             }
         })
     }
@@ -125,15 +107,6 @@ impl StateDirs {
     #[must_use]
     pub fn keeps(&self, desired: &Desired) -> bool {
         has_clamps(&self.persistent, &desired.persisted())
-    }
-
-    /// Removes the runtime file.
-    ///
-    /// # Errors
-    /// [`StateError`].
-    pub fn remove_runtime(&self) -> Result<(), StateError> {
-        let file = self.runtime.join(FILE);
-        remove(&file).map_err(StateError::new("remove", &file))
     }
 }
 
@@ -154,10 +127,11 @@ impl StateText {
     /// it is the same. An unreadable former file counts as absent.
     ///
     /// # Errors
-    /// [`StateError`]; the file is then as it was, unless writing the former text back failed, too.
-    pub fn write(self) -> Result<Option<Self>, StateError> {
+    /// The system's error; the file is then as it was, unless writing the former text back failed,
+    /// too.
+    pub fn write(self) -> io::Result<Option<Self>> {
         let path = self.folder.join(FILE);
-        let failed = StateError::new("write", &path);
+        let failed = failed("write", &path);
         let before = read_text(&path);
         if before.as_ref().is_ok_and(|before| *before == self.text) {
             return Ok(None);

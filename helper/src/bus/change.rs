@@ -20,7 +20,7 @@ use super::service::Service;
 use crate::authority::{Action, Caller, Permit, PromptMode, Question, authorise};
 use crate::clamp::Request;
 use crate::log::Line;
-use crate::reconcile::LEAVING;
+use crate::reconcile::{LEAVING, not_kept};
 
 /// How long a call waits for another prompt to end before it is refused.
 const TURN: Duration = Duration::from_secs(1);
@@ -76,7 +76,7 @@ impl Service {
         let mut former = None;
         if disk.is_some() {
             let text = self.reconciler().kept_after(&permit)?;
-            former = unblock(move || text.write()).await?;
+            former = unblock(move || text.write()).await.map_err(not_kept)?;
         }
         let is_written = former.is_some();
         // The re-check comes after the write, because a slow disk can take long enough for the

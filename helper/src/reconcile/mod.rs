@@ -13,6 +13,8 @@ mod repair;
 mod report;
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io;
 
 use airpods_dbus::{Error, ErrorKind, LinkName, Target, Unclampable, names::MAX_CLAMPS};
 
@@ -21,13 +23,18 @@ use crate::backoff::{self, Backoff};
 use crate::clamp::{self, Desired, Plan, Request};
 use crate::kernel::{Events, Kernel, KernelError, Link, Links, Routes, Ruleset};
 use crate::log::{Line, Log};
-use crate::state::{StateDirs, StateError, StateText};
+use crate::state::{StateDirs, StateText};
 use repair::{Condition, Refused, Table};
 
 pub use report::{Announcement, VERSION};
 
 /// The error message for callers while the helper is stopping.
 pub(crate) const LEAVING: &str = "the helper is stopping; call again in a moment";
+
+/// The error message for callers if the persistent file cannot be changed.
+pub(crate) fn not_kept(cause: impl Display) -> Error {
+    ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {cause}"))
+}
 
 /// The desired state, and the kernel and the files that have to agree with it.
 pub struct Reconciler {
@@ -193,7 +200,7 @@ impl Reconciler {
 
     /// Takes the result of writing the names. A failure is logged once, and retried after the next
     /// look.
-    pub fn names_written(&mut self, failure: Option<StateError>) {
+    pub fn names_written(&mut self, failure: Option<io::Error>) {
         self.names.are_due |= failure.is_some();
         let is_logged = std::mem::replace(&mut self.names.is_loss_logged, failure.is_some());
         if let Some(cause) = failure.filter(|_| !is_logged) {
@@ -213,8 +220,7 @@ impl Reconciler {
         self.check(request)?;
         let next = self.desired.after(request)?;
         if !self.is_kept(request, &next) {
-            let cause = "cannot change what is kept across reboots: its file has changed meanwhile";
-            return Err(ErrorKind::ApplyFailed.because(cause));
+            return Err(not_kept("its file has changed meanwhile"));
         }
         let links = self.links(&next)?;
         let plan = clamp::plan(&next, &links);
@@ -237,13 +243,11 @@ impl Reconciler {
         if let Err(cause) = self.apply_verified(&Ruleset::default()) {
             self.log.write(Line::error("table-left-behind").with("cause", cause));
         }
-        if let Err(cause) = self.state_dirs.remove_runtime() {
-            self.log.write(Line::warning("state-left-behind").with("cause", cause));
-        }
         // Status calls that still arrive must report the empty table.
         self.desired = Desired::default();
         self.plan = Plan::default();
         self.table = Table::default();
+        self.save(true);
     }
 
     fn adopt(&mut self, plan: Plan) {

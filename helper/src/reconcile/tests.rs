@@ -64,7 +64,7 @@ impl Fixture {
     /// Does the work of `Service::decide`: the persistent file is written before the commit.
     fn commit_permitted(&mut self, permit: Permit) -> Result<bool, Error> {
         let concerns_kept = self.reconciler.concerns_kept(permit.request());
-        let former = if concerns_kept { self.reconciler.kept_after(&permit)?.write()? } else { None };
+        let former = if concerns_kept { self.reconciler.kept_after(&permit)?.write().map_err(not_kept)? } else { None };
         let is_written = former.is_some();
         let committed = self.reconciler.commit(permit);
         if let (Err(_), Some(former)) = (&committed, former) {
