@@ -11,7 +11,7 @@ use crate::clamp::{Desired, accept, plan};
 use crate::kernel::table::encode::encode;
 use crate::kernel::table::readback::table_of;
 use crate::kernel::table::{Change, change};
-use crate::kernel::wire::{Attributes, HEADER, Message, NESTED, NFGENMSG, Object, attribute, messages, nfta};
+use crate::kernel::wire::{Attributes, HEADER, Message, NESTED, NFGENMSG, Object, attribute, messages, nft_kind, nfta};
 use crate::kernel::{Event, Routes, Ruleset};
 
 /// A datagram is split into whole messages without overlap, and the event filter takes each of
@@ -77,7 +77,7 @@ pub fn table(bytes: &[u8]) {
         libc::NFT_MSG_NEWSETELEM,
     ];
     let object = |(kind, piece): (u8, &[u8])| Object {
-        kind: u16::try_from(kinds[usize::from(kind) % kinds.len()]).unwrap(),
+        kind: nft_kind(kinds[usize::from(kind) % kinds.len()]),
         body: piece.to_vec(),
     };
     let table = table_of(&pieces(bytes).into_iter().map(object).collect::<Vec<_>>());
@@ -86,7 +86,7 @@ pub fn table(bytes: &[u8]) {
         return;
     }
     let kept = change(Some(&table), &table.ruleset);
-    assert_eq!(kept, if table.ruleset.is_empty() { Change::Delete } else { Change::Nothing });
+    assert_eq!(kept, table.ruleset.is_empty().then_some(Change::Delete));
     written_is_read(&table.ruleset);
 }
 
@@ -115,19 +115,18 @@ fn written_is_read(wanted: &Ruleset) {
 /// The kernel's dump of a table, simulated: the messages that create it, plus the values that only
 /// the kernel knows. Those are the number of objects in the table and the values of the counters.
 pub(in crate::kernel) fn as_dumped(wanted: &Ruleset) -> Vec<Object> {
-    let batch = encode(&Change::Replace(wanted.clone())).unwrap();
-    for message in messages(batch.bytes()).map(Result::unwrap).filter(Message::is_of_table) {
+    let batch = encode(&Change::Replace(wanted.clone()));
+    for message in messages(&batch.bytes).map(Result::unwrap).filter(Message::is_of_table) {
         assert!(batch.step(message.sequence).is_some(), "every message has a name for whoever reports its refusal");
     }
     let mut answers = batch.objects();
-    let is_of = |object: &Object, kind: i32| i32::from(object.kind & 0xff) == kind;
-    let counted_objects = [libc::NFT_MSG_NEWCHAIN, libc::NFT_MSG_NEWSET];
-    let objects = answers.iter().filter(|object| counted_objects.iter().any(|kind| is_of(object, *kind))).count();
+    let in_table = [libc::NFT_MSG_NEWCHAIN, libc::NFT_MSG_NEWSET].map(nft_kind);
+    let objects = answers.iter().filter(|object| in_table.contains(&object.kind)).count();
     let objects = u32::try_from(objects).unwrap().to_be_bytes();
     for answer in &mut answers {
-        if is_of(answer, libc::NFT_MSG_NEWRULE) {
+        if answer.kind == nft_kind(libc::NFT_MSG_NEWRULE) {
             answer.body = counted(&answer.body);
-        } else if is_of(answer, libc::NFT_MSG_NEWTABLE) {
+        } else if answer.kind == nft_kind(libc::NFT_MSG_NEWTABLE) {
             answer.body.extend(attribute(nfta::TABLE_USE, &objects));
         }
     }

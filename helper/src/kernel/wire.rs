@@ -83,6 +83,26 @@ pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = io::Result<Messa
     })
 }
 
+/// A whole message to the kernel, which fills in the sender's port. The body is padded to 4 bytes.
+pub(super) fn framed(kind: u16, flags: i32, sequence: u32, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(HEADER + body.len()).unwrap_or(u32::MAX).to_ne_bytes();
+    let flags = u16::try_from(libc::NLM_F_REQUEST | flags).unwrap_or_default().to_ne_bytes();
+    [&length[..], &kind.to_ne_bytes(), &flags, &sequence.to_ne_bytes(), &[0; 4], body].concat()
+}
+
+/// `nlmsg_type` of a message of `nf_tables` (`NFT_MSG_*`).
+pub(super) fn nft_kind(kind: i32) -> u16 {
+    u16::try_from(libc::NFNL_SUBSYS_NFTABLES << 8 | kind).unwrap_or_default()
+}
+
+/// The body of a message about objects of the family inet: `struct nfgenmsg`, and attributes with
+/// names.
+pub(super) fn inet(names: &[(u16, &str)]) -> Vec<u8> {
+    let mut body = vec![u8::try_from(libc::NFPROTO_INET).unwrap_or_default(), 0, 0, 0];
+    body.extend(names.iter().flat_map(|(kind, name)| attribute(*kind, format!("{name}\0").as_bytes())));
+    body
+}
+
 /// `NLA_F_NESTED`: the value consists of attributes.
 pub(super) const NESTED: u16 = 0x8000;
 

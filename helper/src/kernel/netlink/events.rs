@@ -8,6 +8,7 @@ use nix::libc;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::socket::SockProtocol;
 
+use super::failed;
 use super::socket::Socket;
 use crate::kernel::table::NAME;
 use crate::kernel::wire::{Attributes, Message};
@@ -21,13 +22,11 @@ const ROUTE_GROUPS: u32 = (libc::RTMGRP_LINK
     | libc::RTMGRP_IPV4_RULE
     | libc::RTMGRP_IPV6_IFADDR
     | libc::RTMGRP_IPV6_ROUTE) as u32
-    | 1 << (RTNLGRP_IPV6_RULE - 1);
+    // The old `RTMGRP_*` masks do not include it.
+    | 1 << (libc::RTNLGRP_IPV6_RULE - 1);
 
-/// `RTNLGRP_IPV6_RULE` of `linux/rtnetlink.h`; the old `RTMGRP_*` masks do not include it.
-const RTNLGRP_IPV6_RULE: u32 = 19;
-
-/// `NFNLGRP_NFTABLES` (7) of `linux/netfilter/nfnetlink.h`, as a bit.
-const NFTABLES_GROUP: u32 = 1 << 6;
+/// The group of `linux/netfilter/nfnetlink.h`, as a bit.
+const NFTABLES_GROUP: u32 = 1 << (libc::NFNLGRP_NFTABLES - 1);
 
 /// Attributes of `NFT_MSG_NEWGEN`, `linux/netfilter/nf_tables.h`.
 const NFTA_GEN_PROC_PID: u16 = 2;
@@ -56,23 +55,6 @@ impl Monitor {
         }
         Ok(Self { epoll, network, rules, filter: RuleFilter::new(own) })
     }
-
-    fn drain_both(&mut self) -> io::Result<Vec<Event>> {
-        let (mut has_changed, mut events) = (false, Vec::new());
-        // The content does not matter: one event makes the helper read everything again.
-        let mut was_lost = self.network.take(&mut |_| {
-            has_changed = true;
-            ControlFlow::Continue(())
-        })?;
-        was_lost |= self.rules.take(&mut |message| {
-            events.extend(self.filter.event(&message));
-            ControlFlow::Continue(())
-        })?;
-        events.dedup();
-        events.extend(was_lost.then_some(Event::Overrun));
-        events.extend(has_changed.then_some(Event::Network));
-        Ok(events)
-    }
 }
 
 impl AsFd for Monitor {
@@ -83,7 +65,21 @@ impl AsFd for Monitor {
 
 impl Events for Monitor {
     fn drain(&mut self) -> Result<Vec<Event>, KernelError> {
-        self.drain_both().map_err(|source| KernelError::Netlink { doing: "watching for changes", source })
+        let (mut has_changed, mut events) = (false, Vec::new());
+        // The content does not matter: one event makes the helper read everything again.
+        let network = self.network.take(&mut |_| {
+            has_changed = true;
+            ControlFlow::Continue(())
+        });
+        let rules = self.rules.take(&mut |message| {
+            events.extend(self.filter.event(message));
+            ControlFlow::Continue(())
+        });
+        let was_lost = network.and_then(|was_lost| Ok(rules? || was_lost)).map_err(failed("watching for changes"))?;
+        events.dedup();
+        events.extend(was_lost.then_some(Event::Overrun));
+        events.extend(has_changed.then_some(Event::Network));
+        Ok(events)
     }
 }
 

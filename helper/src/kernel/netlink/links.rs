@@ -1,18 +1,15 @@
 //! Reads links from rtnetlink.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use airpods_dbus::{InvalidLinkName, LinkKind, LinkName, Unclampable};
 use nix::libc;
 
 use super::routes;
-use super::socket::{Request, Socket};
+use super::socket::{ALL, Socket};
 use crate::kernel::wire::{Attributes, attribute};
 use crate::kernel::{Link, Links, Routes};
-
-/// `RTEXT_FILTER_SKIP_STATS` of `linux/rtnetlink.h`: statistics are most of a link's message, and
-/// unread here.
-const SKIP_STATS: u32 = 1 << 3;
 
 /// `IFLA_TUN_TYPE` of `linux/if_link.h`.
 const IFLA_TUN_TYPE: u16 = 3;
@@ -22,23 +19,26 @@ const IFINFOMSG: usize = 16;
 
 /// Reads all links, and the routes of those that `routes_of` selects.
 pub(super) fn links(socket: &mut Socket, routes_of: &dyn Fn(&Link) -> bool) -> io::Result<Links> {
-    let (mut named, mut unclampable) = (Vec::new(), Vec::new());
-    for (index, link) in socket.ask(&question(None))?.iter().filter_map(|answer| link(&answer.body)) {
+    let (mut links, mut unclampable) = (Vec::new(), Vec::new());
+    let answers = socket.ask(libc::RTM_GETLINK, libc::NLM_F_DUMP, &question(None), ALL)?;
+    for (index, link) in answers.iter().filter_map(|answer| link(&answer.body)) {
         match link {
-            Ok(link) => named.push((index, link)),
+            Ok(link) => links.push((index, link)),
             Err(vpn) => unclampable.push(vpn),
         }
     }
-    let asked = named.iter().filter(|(_, link)| routes_of(link)).map(|(index, _)| *index).collect();
-    let mut routes = routes::through(socket, &asked)?;
+    let asked: Vec<_> = links.iter_mut().filter(|(_, link)| routes_of(link)).collect();
+    let own = if asked.is_empty() { BTreeSet::new() } else { routes::own_addresses(socket)? };
+    for (index, link) in asked {
+        link.routes = routes::through(socket, *index, &own)?;
+    }
     unclampable.sort_by(|one, other| one.link.cmp(&other.link));
-    let with_routes = |(index, link): (i32, Link)| Link { routes: routes.remove(&index).unwrap_or_default(), ..link };
-    Ok(Links { named: named.into_iter().map(with_routes).collect(), unclampable })
+    Ok(Links { named: links.into_iter().map(|(_, link)| link).collect(), unclampable })
 }
 
 /// Looks up one link by its name.
 pub(super) fn by_name(socket: &mut Socket, name: &LinkName) -> io::Result<Option<Link>> {
-    let answers = match socket.ask(&question(Some(name))) {
+    let answers = match socket.ask(libc::RTM_GETLINK, libc::NLM_F_ACK, &question(Some(name)), ALL) {
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
         answers => answers?,
     };
@@ -48,13 +48,12 @@ pub(super) fn by_name(socket: &mut Socket, name: &LinkName) -> io::Result<Option
     Ok(links.find(|link| link.name == *name))
 }
 
-fn question(name: Option<&LinkName>) -> Request {
-    let filter = attribute(libc::IFLA_EXT_MASK, &SKIP_STATS.to_ne_bytes());
-    let (flags, name) = match name {
-        Some(name) => (libc::NLM_F_ACK, attribute(libc::IFLA_IFNAME, format!("{name}\0").as_bytes())),
-        None => (libc::NLM_F_DUMP, Vec::new()),
-    };
-    Request { kind: libc::RTM_GETLINK, flags, body: [vec![0; IFINFOMSG], filter, name].concat() }
+/// The body of a request for one link or all: `struct ifinfomsg` and its attributes.
+fn question(name: Option<&LinkName>) -> Vec<u8> {
+    // Statistics are most of a link's message, and unread here.
+    let filter = attribute(libc::IFLA_EXT_MASK, &libc::RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+    let name = name.map(|name| attribute(libc::IFLA_IFNAME, format!("{name}\0").as_bytes()));
+    [vec![0; IFINFOMSG], filter, name.unwrap_or_default()].concat()
 }
 
 /// Parses the message about a link: its index, and the link without its routes. For a VPN link that

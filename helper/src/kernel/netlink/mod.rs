@@ -8,6 +8,7 @@ mod links;
 mod routes;
 mod socket;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
 
@@ -20,10 +21,10 @@ use super::table::encode::{Batch, encode};
 use super::table::layout::WITH_FIXED;
 use super::table::readback::table_of;
 use super::table::{NAME, change};
-use super::wire::{Object, attribute};
+use super::wire::{Object, inet, nft_kind, nfta};
 use super::{Applied, Events, Kernel, KernelError, Link, Links, Ruleset, TableState};
 use events::Monitor;
-use socket::{Request, Socket};
+use socket::{ALL, Socket};
 
 /// The kernel of the network namespace in which it was opened.
 #[derive(Debug)]
@@ -58,39 +59,25 @@ impl Netlink {
     /// Sends one transaction. Its first refusal is the error. Lost acknowledgements do no harm: the
     /// table is read back after the batch.
     fn commit(&mut self, batch: &Batch) -> Result<(), KernelError> {
-        let rules = self.rules()?;
-        // Answers left from an earlier failure must not be taken for this batch's.
-        rules.drain().map_err(failed("changing the rules"))?;
-        rules.send(batch.bytes()).map_err(failed("changing the rules"))?;
-        let mut refused = None;
-        let taken = rules.take(&mut |message| {
-            let errno = message.errno().filter(|errno| *errno != 0);
-            // A refused message can make later ones fail, so the first refusal is the cause.
-            let refusals = refused.into_iter().chain(errno.map(|errno| (message.sequence, errno)));
-            refused = refusals.min();
+        let mut refusals = BTreeMap::new();
+        let done = self.rules()?.exchange(&batch.bytes, &mut |message| {
+            refusals.extend(message.errno().filter(|errno| *errno != 0).map(|errno| (message.sequence, errno)));
             ControlFlow::Continue(())
         });
-        taken.map_err(failed("changing the rules"))?;
-        match refused {
+        done.map_err(failed("changing the rules"))?;
+        // A refused message can make later ones fail, so the first refusal is the cause.
+        match refusals.pop_first() {
             Some((sequence, errno)) => Err(KernelError::of_batch(batch.step(sequence), Errno::from_raw(errno))),
             None => Ok(()),
         }
     }
 
-    /// The objects of a kind in our table, named by the attributes 1, 2 …; none if a name stands
+    /// The objects of a kind in our table, with these attributes as names; none if a name stands
     /// for nothing.
-    ///
-    /// Only chains have their name in attribute 3 (`NFTA_CHAIN_NAME`).
-    fn objects(&mut self, kind: i32, names: &[&str]) -> Result<Vec<Object>, KernelError> {
-        let mut body = vec![u8::try_from(libc::NFPROTO_INET).unwrap_or_default(), 0, 0, 0];
-        let attributes: [u16; 2] = if kind == libc::NFT_MSG_GETCHAIN { [1, 3] } else { [1, 2] };
-        for (number, name) in attributes.into_iter().zip(names) {
-            body.extend(attribute(number, format!("{name}\0").as_bytes()));
-        }
-        let is_one = [libc::NFT_MSG_GETTABLE, libc::NFT_MSG_GETCHAIN, libc::NFT_MSG_GETSET].contains(&kind);
-        let flags = if is_one { libc::NLM_F_ACK } else { libc::NLM_F_DUMP };
-        let kind = u16::try_from(libc::NFNL_SUBSYS_NFTABLES << 8 | kind).unwrap_or_default();
-        match self.rules()?.ask(&Request { kind, flags, body }) {
+    fn objects(&mut self, kind: i32, names: &[(u16, &str)]) -> Result<Vec<Object>, KernelError> {
+        let is_dump = matches!(kind, libc::NFT_MSG_GETRULE | libc::NFT_MSG_GETSETELEM);
+        let flags = if is_dump { libc::NLM_F_DUMP } else { libc::NLM_F_ACK };
+        match self.rules()?.ask(nft_kind(kind), flags, &inet(names), ALL) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
             answers => answers.map_err(KernelError::of_question),
         }
@@ -110,9 +97,9 @@ impl Kernel for Netlink {
         let before = self.read_table()?;
         let mut found = before.clone();
         let mut attempts = 0..APPLY_ATTEMPTS;
-        while let Some(batch) = encode(&change(found.as_ref(), wanted)) {
+        while let Some(change) = change(found.as_ref(), wanted) {
             attempts.next().ok_or(KernelError::ReadBack)?;
-            let done = self.commit(&batch);
+            let done = self.commit(&encode(&change));
             let now = self.read_table()?;
             // A refusal counts only if the table is unchanged. Otherwise another program
             // interfered, so the loop computes the change again.
@@ -129,23 +116,25 @@ impl Kernel for Netlink {
     }
 
     fn read_table(&mut self) -> Result<Option<TableState>, KernelError> {
-        let mut answers = self.objects(libc::NFT_MSG_GETTABLE, &[NAME])?;
+        // Attribute 1 names the table (`NFTA_TABLE_NAME` and the like).
+        let table = (1, NAME);
+        let mut answers = self.objects(libc::NFT_MSG_GETTABLE, &[table])?;
         if answers.is_empty() {
             return Ok(None);
         }
         for chain in WITH_FIXED.chains {
-            answers.extend(self.objects(libc::NFT_MSG_GETCHAIN, &[NAME, chain.name])?);
+            answers.extend(self.objects(libc::NFT_MSG_GETCHAIN, &[table, (nfta::CHAIN_NAME, chain.name)])?);
         }
         for set in WITH_FIXED.sets {
-            answers.extend(self.objects(libc::NFT_MSG_GETSET, &[NAME, set.name()])?);
-            answers.extend(self.objects(libc::NFT_MSG_GETSETELEM, &[NAME, set.name()])?);
+            answers.extend(self.objects(libc::NFT_MSG_GETSET, &[table, (nfta::SET_NAME, set.name())])?);
+            answers.extend(self.objects(libc::NFT_MSG_GETSETELEM, &[table, (nfta::SET_ELEM_LIST_SET, set.name())])?);
         }
-        answers.extend(self.objects(libc::NFT_MSG_GETRULE, &[NAME])?);
+        answers.extend(self.objects(libc::NFT_MSG_GETRULE, &[table])?);
         Ok(Some(table_of(&answers)))
     }
 
     fn events(&mut self) -> Result<Box<dyn Events>, KernelError> {
-        match Monitor::open(self.rules()?.port()) {
+        match Monitor::open(self.rules()?.port) {
             Ok(events) => Ok(Box::new(events)),
             Err(error) if error.raw_os_error() == Some(libc::EPERM) => Err(KernelError::NotPermitted),
             Err(error) => Err(failed("starting to watch for changes")(error)),

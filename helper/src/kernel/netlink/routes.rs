@@ -1,17 +1,16 @@
 //! The routes through a link and their MTU, read from rtnetlink.
 //!
-//! There may be hundreds of thousands of routes. So they are read only for the requested links, and
-//! the kernel filters those that can matter. No route is kept after it was read.
+//! There may be hundreds of thousands of routes. So they are read for one link at a time, the
+//! kernel leaves those of other links out, and reading ends when enough is known.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
-use std::ops::ControlFlow::{Break, Continue};
 
 use nix::libc;
 
-use super::socket::{Request, Socket};
+use super::socket::{ALL, Socket};
 use crate::kernel::Routes;
-use crate::kernel::wire::{Attributes, attribute};
+use crate::kernel::wire::{Attributes, Object, attribute};
 
 /// `RTNH_F_DEAD` of `linux/rtnetlink.h`: the next hop's link is down.
 const RTNH_F_DEAD: u8 = 1;
@@ -25,83 +24,55 @@ const RTNEXTHOP: usize = 8;
 /// Bytes of `struct rtmsg`.
 const RTMSG: usize = 12;
 
-/// Up to this many links are read with one dump each. For each dump the kernel walks all its
-/// routes, so more links share one dump.
-const ONE_BY_ONE: usize = 8;
-
-/// The number of routes to read through a link before reading ends, once one of them counts. An
-/// MTU on a later route is missed.
+/// The number of routes to read through a link before reading ends, if one of them counts. An MTU
+/// on a later route is missed.
 const MAX_ROUTES: usize = 1024;
 
-/// The routes through each of the links in `asked`, by index.
+/// The host's own addresses.
+pub(super) fn own_addresses(socket: &mut Socket) -> io::Result<BTreeSet<Vec<u8>>> {
+    let answers = socket.ask(libc::RTM_GETROUTE, libc::NLM_F_DUMP, &question(libc::RTN_LOCAL, None), ALL)?;
+    let local = answers.iter().filter_map(|answer| Route::read(&answer.body)).filter(|it| it.kind == libc::RTN_LOCAL);
+    Ok(local.filter_map(|route| route.destination().map(<[u8]>::to_vec)).collect())
+}
+
+/// The routes through a link, by its index.
 ///
 /// Routes that carry traffic to elsewhere count, also the one that comes with an address for its
 /// own network: many VPNs have no other. Routes that only describe the link or the host do not.
 /// Those are the table `local`, types other than unicast, routes to the host's own addresses,
 /// IPv6's link-local and all multicast networks, and cached copies.
-pub(super) fn through(socket: &mut Socket, asked: &BTreeSet<i32>) -> io::Result<BTreeMap<i32, Routes>> {
-    if asked.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let own = socket.read(&question(libc::RTN_LOCAL, None), &mut |own: &mut BTreeSet<Vec<u8>>, message| {
-        let local = Route::read(message.body).filter(|route| route.kind == libc::RTN_LOCAL);
-        own.extend(local.and_then(|route| route.destination().map(<[u8]>::to_vec)));
-        Continue(())
-    })?;
-    let mut through = BTreeMap::new();
-    if asked.len() > ONE_BY_ONE {
-        through = read(socket, None, &own)?.through;
-        through.retain(|link, _| asked.contains(link));
-        return Ok(through);
-    }
-    for link in asked {
-        match read(socket, Some(*link), &own) {
-            Ok(mut found) => through.extend(found.through.remove_entry(link)),
+pub(super) fn through(socket: &mut Socket, link: i32, own: &BTreeSet<Vec<u8>>) -> io::Result<Routes> {
+    let (question, mut limit) = (question(libc::RTN_UNICAST, Some(link)), MAX_ROUTES);
+    loop {
+        let answers = match socket.ask(libc::RTM_GETROUTE, libc::NLM_F_DUMP, &question, limit) {
             // The link has been removed meanwhile.
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => {}
-            Err(error) => return Err(error),
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(Routes::default()),
+            answers => answers?,
+        };
+        let routes = routes_of(link, &answers, own);
+        if routes.any || answers.len() < limit {
+            return Ok(routes);
         }
-    }
-    Ok(through)
-}
-
-/// The result of the routes read so far.
-#[derive(Debug, Default)]
-struct Found {
-    through: BTreeMap<i32, Routes>,
-    /// The number of routes read.
-    read: usize,
-}
-
-impl Found {
-    fn add(&mut self, route: &Route<'_>, own: &BTreeSet<Vec<u8>>) {
-        self.read += 1;
-        if route.leads_elsewhere() && !route.destination().is_some_and(|to| own.contains(to)) {
-            for link in route.links() {
-                let routes = self.through.entry(link).or_default();
-                *routes = Routes { any: true, mtu: routes.mtu.into_iter().chain(route.mtu()).min() };
-            }
-        }
+        limit = ALL;
     }
 }
 
-/// Reads the routes through one link or all. `own` has the host's own addresses.
-fn read(socket: &mut Socket, link: Option<i32>, own: &BTreeSet<Vec<u8>>) -> io::Result<Found> {
-    socket.read(&question(libc::RTN_UNICAST, link), &mut |found: &mut Found, message| {
-        if let Some(route) = Route::read(message.body) {
-            found.add(&route, own);
-        }
-        let is_known = link.is_some_and(|link| found.through.contains_key(&link));
-        if is_known && found.read >= MAX_ROUTES { Break(()) } else { Continue(()) }
+/// The routes through a link among the kernel's answers.
+fn routes_of(link: i32, answers: &[Object], own: &BTreeSet<Vec<u8>>) -> Routes {
+    let is_own = |route: &Route<'_>| route.destination().is_some_and(|to| own.contains(to));
+    let routes = answers.iter().filter_map(|answer| Route::read(&answer.body));
+    let routes = routes.filter(|route| route.leads_elsewhere() && !is_own(route) && route.links().contains(&link));
+    routes.fold(Routes::default(), |found, route| Routes {
+        any: true,
+        mtu: found.mtu.into_iter().chain(route.mtu()).min(),
     })
 }
 
-/// The request for routes of a type (`RTN_*`), through one link or all: `struct rtmsg` and its
-/// attributes. Before Linux 4.20 the kernel returns all routes, and the result is the same.
-fn question(kind: u8, link: Option<i32>) -> Request {
+/// The body of a request for routes of a type (`RTN_*`), through one link or all: `struct rtmsg`
+/// and its attributes. Before Linux 4.20 the kernel returns all routes.
+fn question(kind: u8, link: Option<i32>) -> Vec<u8> {
     let through = link.map(|link| attribute(libc::RTA_OIF, &link.to_ne_bytes()));
-    let body = [&[0, 0, 0, 0, 0, 0, 0, kind, 0, 0, 0, 0], through.unwrap_or_default().as_slice()].concat();
-    Request { kind: libc::RTM_GETROUTE, flags: libc::NLM_F_DUMP, body }
+    [&[0, 0, 0, 0, 0, 0, 0, kind, 0, 0, 0, 0], through.unwrap_or_default().as_slice()].concat()
 }
 
 /// The relevant parts of a route: `struct rtmsg` and its attributes.

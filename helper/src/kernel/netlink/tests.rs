@@ -36,7 +36,7 @@ fn a_refused_last_message_leaves_the_old_state_and_is_named() {
         netlink.apply(&Ruleset::default()).unwrap();
         netlink.apply(&before).unwrap();
         let listed = net.sh("nft -a list ruleset").unwrap();
-        let batch = encode_with_a_refused_end(&change).unwrap();
+        let batch = encode_with_a_refused_end(&change);
         let refusal = netlink.commit(&batch).unwrap_err();
         assert_eq!(net.sh("nft -a list ruleset").unwrap(), listed, "{change:?}");
         assert_eq!(
@@ -49,7 +49,7 @@ fn a_refused_last_message_leaves_the_old_state_and_is_named() {
 
 #[test]
 fn a_missing_kernel_feature_is_named() {
-    let batch = encode(&Change::Replace(ruleset(&["wg0"], &[]))).unwrap();
+    let batch = encode(&Change::Replace(ruleset(&["wg0"], &[])));
     let (rule, elements) = (batch.step(8).unwrap(), batch.step(6).unwrap());
     assert!(rule.what.contains("rt mtu") && elements.what.contains("elements"), "{batch:?}");
     let lacking = KernelError::of_batch(Some(rule), Errno::ENOENT);
@@ -68,8 +68,8 @@ fn unexpected_replies_do_not_confuse_the_next_request() {
     netlink.apply(&wanted).unwrap();
     for _ in 0..50 {
         // This sends a batch and leaves all its answers in the queue.
-        let stale = encode(&Change::Replace(wanted.clone())).unwrap();
-        netlink.rules().unwrap().send(stale.bytes()).unwrap();
+        let stale = encode(&Change::Replace(wanted.clone()));
+        netlink.rules().unwrap().send(&stale.bytes).unwrap();
     }
     assert_eq!(netlink.read_table().unwrap().unwrap().ruleset, wanted);
     assert_eq!(netlink.apply(&other).unwrap().after.unwrap().ruleset, other);
@@ -80,11 +80,11 @@ fn acknowledgements_that_got_lost_are_no_failure() {
     let (_net, mut netlink) = namespace();
     // Leaves room for two or three answers only; the kernel rounds up to its smallest buffer.
     nix::sys::socket::setsockopt(netlink.rules().unwrap(), nix::sys::socket::sockopt::RcvBuf, &1).unwrap();
-    let batch = encode(&Change::Replace(ruleset(&["wg0"], &["wg1"]))).unwrap();
-    netlink.rules().unwrap().send(batch.bytes()).unwrap();
+    let batch = encode(&Change::Replace(ruleset(&["wg0"], &["wg1"])));
+    netlink.rules().unwrap().send(&batch.bytes).unwrap();
     let was_lost = netlink.rules().unwrap().take(&mut |_| ControlFlow::Continue(())).unwrap();
     assert!(was_lost, "the premise: answers get lost");
-    netlink.commit(&encode(&Change::Replace(ruleset(&["wg2"], &["wg3"]))).unwrap()).unwrap();
+    netlink.commit(&encode(&Change::Replace(ruleset(&["wg2"], &["wg3"])))).unwrap();
     nix::sys::socket::setsockopt(netlink.rules().unwrap(), nix::sys::socket::sockopt::RcvBuf, &(1 << 17)).unwrap();
     assert_eq!(netlink.read_table().unwrap().unwrap().ruleset, ruleset(&["wg2"], &["wg3"]));
 }

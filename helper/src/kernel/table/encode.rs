@@ -9,8 +9,8 @@ use nftnl::set::{Set as NftSet, SetKey};
 use nftnl::{ChainType, MsgType, NlMsg, Policy, ProtoFamily, Rule as NftRule, Table};
 use nix::libc;
 
-use super::expression::{Raw, SetExt, TableMessage, Value};
-use super::layout::{Chain, Direction, Family, Layout, PRIORITY_MANGLE, Rule, Set, WITH_FIXED};
+use super::expression::{Raw, SetExt, TableMessage};
+use super::layout::{Chain, Direction, Family, Layout, Rule, Set, WITH_FIXED};
 use super::{Change, NAME, Ruleset};
 use crate::kernel::wire::{Message, Object, messages};
 
@@ -27,16 +27,12 @@ pub struct Step {
 /// A transaction: the bytes of all its messages, for one datagram.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    bytes: Vec<u8>,
+    /// The bytes of the whole transaction.
+    pub(crate) bytes: Vec<u8>,
     steps: Vec<Step>,
 }
 
 impl Batch {
-    /// The bytes of the whole transaction.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
     /// The messages between those that open and close the batch.
     fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         messages(&self.bytes).flatten().filter(Message::is_of_table)
@@ -55,23 +51,12 @@ impl Batch {
     }
 }
 
-/// The batch for a change; `None` if there is nothing to do.
+/// The batch for a change.
 #[must_use]
-pub fn encode(change: &Change) -> Option<Batch> {
-    written(change).map(Writer::finish)
-}
-
-/// The messages that create a layout, for a comparison with the kernel's answers.
-pub(super) fn structure(layout: &Layout) -> Batch {
+pub fn encode(change: &Change) -> Batch {
+    let table = Table::new(c_string(NAME), ProtoFamily::Inet);
     let mut writer = Writer::default();
-    writer.content(&nft_table(), layout, &Ruleset::default());
-    writer.finish()
-}
-
-fn written(change: &Change) -> Option<Writer> {
-    let (table, mut writer) = (nft_table(), Writer::default());
     match change {
-        Change::Nothing => return None,
         Change::Delete => writer.table("old table", MsgType::Del),
         Change::Elements { remove, add } => {
             writer.elements(&table, remove, MsgType::Del);
@@ -85,7 +70,7 @@ fn written(change: &Change) -> Option<Writer> {
             writer.content(&table, Layout::of(ruleset), ruleset);
         }
     }
-    Some(writer)
+    writer.finish()
 }
 
 /// A batch that is being built.
@@ -102,7 +87,7 @@ impl Writer {
     }
 
     fn table(&mut self, what: &str, kind: MsgType) {
-        self.add(&TableMessage(&c_string(NAME)), kind, what.to_owned(), kind == MsgType::Add);
+        self.add(&TableMessage, kind, what.to_owned(), kind == MsgType::Add);
     }
 
     fn content(&mut self, table: &Table, layout: &Layout, ruleset: &Ruleset) {
@@ -144,25 +129,17 @@ impl Writer {
     }
 }
 
-fn nft_table() -> Table {
-    Table::new(c_string(NAME), ProtoFamily::Inet)
-}
-
-/// nft's numbers of the types `ifname` and `integer` (`TYPE_IFNAME` and `TYPE_INTEGER` in nftables'
-/// `include/datatype.h`).
-const IFNAME: u32 = 41;
-const INTEGER: u32 = 4;
-/// Bytes of a padded link name, `IFNAMSIZ`.
-const NAME_LEN: u32 = 16;
+/// nft's number of the type `integer` (`TYPE_INTEGER` in nftables' `include/datatype.h`).
+const INTEGER: [u8; 4] = 4_u32.to_ne_bytes();
 /// Bytes of an MSS.
-const MSS_LEN: u32 = 2;
+const MSS_LEN: [u8; 4] = 2_u32.to_ne_bytes();
 
-/// A link's name as the key of a set.
+/// A link's name as the key of a set: nft's `TYPE_IFNAME`, padded to `IFNAMSIZ` bytes.
 struct IfName<'a>(&'a LinkName);
 
 impl SetKey for IfName<'_> {
-    const TYPE: u32 = IFNAME;
-    const LEN: u32 = NAME_LEN;
+    const TYPE: u32 = 41;
+    const LEN: u32 = 16;
 
     fn data(&self) -> Box<[u8]> {
         Box::new(self.0.padded())
@@ -177,9 +154,11 @@ fn nft_set(table: &Table, set: Set) -> NftSet<'_, IfName<'_>> {
         Set::Mss(Family::Ipv6) => 3,
     };
     let mut nft_set = NftSet::new_named(&c_string(set.name()), number, table, ProtoFamily::Inet);
-    nft_set.describe(&userdata(set));
+    nft_set.set(sys::NFTNL_SET_USERDATA, &userdata(set));
     if set.is_map() {
-        nft_set.map_to(INTEGER, MSS_LEN);
+        nft_set.set(sys::NFTNL_SET_FLAGS, &libc::NFT_SET_MAP.to_ne_bytes());
+        nft_set.set(sys::NFTNL_SET_DATA_TYPE, &INTEGER);
+        nft_set.set(sys::NFTNL_SET_DATA_LEN, &MSS_LEN);
     }
     nft_set
 }
@@ -187,18 +166,16 @@ fn nft_set(table: &Table, set: Set) -> NftSet<'_, IfName<'_>> {
 fn nft_chain<'t>(table: &'t Table, chain: &Chain) -> nftnl::Chain<'t> {
     let mut nft_chain = nftnl::Chain::new(c_string(chain.name), table);
     if let Some(hook) = chain.hook {
-        nft_chain.set_hook(hook, PRIORITY_MANGLE);
+        nft_chain.set_hook(hook, libc::NF_IP_PRI_MANGLE);
         nft_chain.set_type(ChainType::Filter);
         nft_chain.set_policy(Policy::Accept);
     }
     nft_chain
 }
 
-/// Numbers of `linux/netfilter/nf_tables.h`: `NFT_RT_TCPMSS`, `NFT_BYTEORDER_HTON`,
-/// `NFT_EXTHDR_OP_TCPOPT`.
-const RT_TCPMSS: u32 = 3;
-const BYTEORDER_HTON: u32 = 1;
-const EXTHDR_TCPOPT: u32 = 1;
+/// Numbers of `linux/netfilter/nf_tables.h`: `NFT_RT_TCPMSS`, `NFT_EXTHDR_OP_TCPOPT`.
+const RT_TCPMSS: [u8; 4] = 3_u32.to_ne_bytes();
+const EXTHDR_TCPOPT: [u8; 4] = 1_u32.to_ne_bytes();
 
 /// `IPPROTO_TCP`.
 const TCP: u8 = 6;
@@ -210,11 +187,11 @@ const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 /// The TCP option maximum segment size (RFC 9293, section 3.2), and the offset of its value behind
 /// kind and length.
-const TCPOPT_MSS: u8 = 2;
-const MSS_OFFSET: u32 = 2;
+const TCPOPT_MSS: [u8; 1] = [2];
+const MSS_OFFSET: [u8; 4] = 2_u32.to_ne_bytes();
 
 /// `NFT_REG_1`, the only register in use.
-const REGISTER: Value<'static> = Value::U32(1);
+const REGISTER: &[u8] = &1_u32.to_ne_bytes();
 
 /// The rule as expressions, the same that nft makes of the rule's text.
 fn nft_rule<'c>(chain: &'c nftnl::Chain<'_>, rule: Rule) -> NftRule<'c> {
@@ -265,7 +242,7 @@ fn load_link(rule: &mut NftRule<'_>, family: Family, direction: Direction) {
 /// Continues for links in the set. With a map, the value replaces the name in the register.
 fn look_up(rule: &mut NftRule<'_>, set: Set) {
     let name = c_string(set.name());
-    let key = [(sys::NFTNL_EXPR_LOOKUP_SREG, REGISTER), (sys::NFTNL_EXPR_LOOKUP_SET, Value::Text(&name))];
+    let key = [(sys::NFTNL_EXPR_LOOKUP_SREG, REGISTER), (sys::NFTNL_EXPR_LOOKUP_SET, name.as_bytes_with_nul())];
     let result = set.is_map().then_some((sys::NFTNL_EXPR_LOOKUP_DREG, REGISTER));
     rule.add_expr(&Raw { name: c"lookup", attributes: &key.into_iter().chain(result).collect::<Vec<_>>() });
 }
@@ -274,16 +251,16 @@ fn look_up(rule: &mut NftRule<'_>, set: Set) {
 fn load_route_mss(rule: &mut NftRule<'_>) {
     rule.add_expr(&Raw {
         name: c"rt",
-        attributes: &[(sys::NFTNL_EXPR_RT_KEY, Value::U32(RT_TCPMSS)), (sys::NFTNL_EXPR_RT_DREG, REGISTER)],
+        attributes: &[(sys::NFTNL_EXPR_RT_KEY, &RT_TCPMSS), (sys::NFTNL_EXPR_RT_DREG, REGISTER)],
     });
     rule.add_expr(&Raw {
         name: c"byteorder",
         attributes: &[
             (sys::NFTNL_EXPR_BYTEORDER_DREG, REGISTER),
             (sys::NFTNL_EXPR_BYTEORDER_SREG, REGISTER),
-            (sys::NFTNL_EXPR_BYTEORDER_OP, Value::U32(BYTEORDER_HTON)),
-            (sys::NFTNL_EXPR_BYTEORDER_LEN, Value::U32(MSS_LEN)),
-            (sys::NFTNL_EXPR_BYTEORDER_SIZE, Value::U32(MSS_LEN)),
+            (sys::NFTNL_EXPR_BYTEORDER_OP, &libc::NFT_BYTEORDER_HTON.to_ne_bytes()),
+            (sys::NFTNL_EXPR_BYTEORDER_LEN, &MSS_LEN),
+            (sys::NFTNL_EXPR_BYTEORDER_SIZE, &MSS_LEN),
         ],
     });
 }
@@ -295,22 +272,20 @@ fn lower_mss(rule: &mut NftRule<'_>) {
         name: c"exthdr",
         attributes: &[
             (sys::NFTNL_EXPR_EXTHDR_SREG, REGISTER),
-            (sys::NFTNL_EXPR_EXTHDR_TYPE, Value::U8(TCPOPT_MSS)),
-            (sys::NFTNL_EXPR_EXTHDR_OFFSET, Value::U32(MSS_OFFSET)),
-            (sys::NFTNL_EXPR_EXTHDR_LEN, Value::U32(MSS_LEN)),
-            (sys::NFTNL_EXPR_EXTHDR_OP, Value::U32(EXTHDR_TCPOPT)),
+            (sys::NFTNL_EXPR_EXTHDR_TYPE, &TCPOPT_MSS),
+            (sys::NFTNL_EXPR_EXTHDR_OFFSET, &MSS_OFFSET),
+            (sys::NFTNL_EXPR_EXTHDR_LEN, &MSS_LEN),
+            (sys::NFTNL_EXPR_EXTHDR_OP, &EXTHDR_TCPOPT),
         ],
     });
 }
 
 /// `NFTNL_UDATA_SET_KEYBYTEORDER` and the like, of libnftnl's `udata.h`.
-mod set {
-    pub(super) const KEY_BYTE_ORDER: u8 = 0;
-    pub(super) const DATA_BYTE_ORDER: u8 = 1;
-    pub(super) const KEY_TYPEOF: u8 = 3;
-    pub(super) const DATA_TYPEOF: u8 = 4;
-    pub(super) const DATA_INTERVAL: u8 = 6;
-}
+const KEY_BYTE_ORDER: u8 = 0;
+const DATA_BYTE_ORDER: u8 = 1;
+const KEY_TYPEOF: u8 = 3;
+const DATA_TYPEOF: u8 = 4;
+const DATA_INTERVAL: u8 = 6;
 
 /// `enum byteorder` of nftables' `include/datatype.h`.
 const HOST_ENDIAN: u32 = 1;
@@ -322,7 +297,7 @@ const BIG_ENDIAN: u32 = 2;
 ///
 /// Entries are type, length, value, and may nest (`struct nftnl_udata` of libnftnl).
 fn userdata(of: Set) -> Vec<u8> {
-    let key_order = number(set::KEY_BYTE_ORDER, HOST_ENDIAN);
+    let key_order = number(KEY_BYTE_ORDER, HOST_ENDIAN);
     if !of.is_map() {
         return key_order;
     }
@@ -333,10 +308,10 @@ fn userdata(of: Set) -> Vec<u8> {
     let maxseg_size = expression(8, &[number(1, 2), number(2, 1), number(0, 2)].concat());
     [
         key_order,
-        number(set::DATA_BYTE_ORDER, BIG_ENDIAN),
-        nest(set::KEY_TYPEOF, &oifname),
-        nest(set::DATA_TYPEOF, &maxseg_size),
-        number(set::DATA_INTERVAL, 0),
+        number(DATA_BYTE_ORDER, BIG_ENDIAN),
+        nest(KEY_TYPEOF, &oifname),
+        nest(DATA_TYPEOF, &maxseg_size),
+        number(DATA_INTERVAL, 0),
     ]
     .concat()
 }

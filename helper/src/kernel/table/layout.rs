@@ -77,11 +77,8 @@ pub enum Rule {
     FixedMss(Family, Direction),
 }
 
-/// The priority of every base chain, `NF_IP_PRI_MANGLE` of `linux/netfilter_ipv4.h`. The policy is
+/// A chain with its rules, in order. Every base chain has the priority mangle and the policy
 /// accept.
-pub const PRIORITY_MANGLE: i32 = -150;
-
-/// A chain with its rules, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// Its name.

@@ -60,8 +60,6 @@ impl TableState {
 /// The change from the table that was found to the wanted one, as one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The table is as wanted.
-    Nothing,
     /// Delete the table.
     Delete,
     /// Change the elements of a table with the right structure; its counters stay.
@@ -75,18 +73,18 @@ pub enum Change {
     Replace(Ruleset),
 }
 
-/// Computes the change. The table is kept only if it is ours and has the right layout.
+/// Computes the change; `None` if the table is as wanted. The table is kept only if it is ours and
+/// has the right layout.
 #[must_use]
-pub fn change(found: Option<&TableState>, wanted: &Ruleset) -> Change {
-    if TableState::is_exactly(found, wanted) {
-        return Change::Nothing;
-    }
+pub fn change(found: Option<&TableState>, wanted: &Ruleset) -> Option<Change> {
     match found {
-        Some(_) if wanted.is_empty() => Change::Delete,
+        _ if TableState::is_exactly(found, wanted) => None,
+        Some(_) if wanted.is_empty() => Some(Change::Delete),
         Some(table) if table.is_ours && std::ptr::eq(Layout::of(&table.ruleset), Layout::of(wanted)) => {
-            Change::Elements { remove: difference(&table.ruleset, wanted), add: difference(wanted, &table.ruleset) }
+            let (remove, add) = (difference(&table.ruleset, wanted), difference(wanted, &table.ruleset));
+            Some(Change::Elements { remove, add })
         }
-        _ => Change::Replace(wanted.clone()),
+        _ => Some(Change::Replace(wanted.clone())),
     }
 }
 

@@ -1,18 +1,17 @@
 //! Reads the content of the table from the kernel's answers.
 //!
-//! nftnl has no parser. So the kernel's answers are compared with the messages that create each of
-//! the two layouts of [`super::layout`]. A table that differs in anything the rules depend on is
-//! not ours.
+//! nftnl has no parser. So the kernel's answers are compared with the messages that would create a
+//! table with the same elements. A table that differs in anything the rules depend on is not ours.
 
 use std::collections::BTreeMap;
 
 use airpods_dbus::{Counters, LinkName, PathMtu};
 use nix::libc;
 
-use super::encode::structure;
-use super::layout::{Direction, Family, Layout, ROUTE_ONLY, Rule, Set, WITH_FIXED};
-use super::{Ruleset, TableState};
-use crate::kernel::wire::{Attributes, NESTED, NFGENMSG, Object, TYPE_MASK, nfta};
+use super::encode::encode;
+use super::layout::{Direction, Family, Layout, Rule, Set, WITH_FIXED};
+use super::{Change, Ruleset, TableState};
+use crate::kernel::wire::{Attributes, NESTED, NFGENMSG, Object, TYPE_MASK, nft_kind, nfta};
 
 /// The attributes of a chain that matter.
 const OF_CHAIN: [u16; 4] = [nfta::CHAIN_NAME, nfta::CHAIN_HOOK, nfta::CHAIN_POLICY, nfta::CHAIN_TYPE];
@@ -32,16 +31,20 @@ pub fn table_of(answers: &[Object]) -> TableState {
 
 /// The attributes of all objects of a kind (`NFT_MSG_NEW*`).
 fn all(objects: &[Object], kind: i32) -> impl Iterator<Item = Attributes<'_>> {
-    let of_kind = objects.iter().filter(move |object| i32::from(object.kind & 0xff) == kind);
+    let of_kind = objects.iter().filter(move |object| object.kind == nft_kind(kind));
     of_kind.map(|object| Attributes::new(object.body.get(NFGENMSG..).unwrap_or_default()))
 }
 
+/// The table, if its objects are as sent, flags aside. `objects` is the kernel's count of them.
 fn ours(found: &[Object], objects: Option<u32>) -> Option<TableState> {
-    let objects = usize::try_from(objects?).ok()?;
+    let ruleset = elements(found)?;
+    let layout = Layout::of(&ruleset);
     // The kernel counts chains, sets and all other objects in a table, so a surplus object shows in
     // the number.
-    let layout = [&ROUTE_ONLY, &WITH_FIXED].into_iter().find(|it| it.sets.len() + it.chains.len() == objects)?;
-    let sent = structure(layout).objects();
+    if usize::try_from(objects?).ok()? != layout.sets.len() + layout.chains.len() {
+        return None;
+    }
+    let sent = encode(&Change::Replace(ruleset.clone())).objects();
     for (kind, attributes) in [(libc::NFT_MSG_NEWCHAIN, &OF_CHAIN[..]), (libc::NFT_MSG_NEWSET, &OF_SET)] {
         let is_found = |sent| all(found, kind).any(|found| is_as_sent(sent, found, &|kind| attributes.contains(&kind)));
         if !all(&sent, kind).all(is_found) {
@@ -49,9 +52,7 @@ fn ours(found: &[Object], objects: Option<u32>) -> Option<TableState> {
         }
     }
     let counters = counters(found, layout, &sent)?;
-    let ruleset = elements(found)?;
-    let is_ours = std::ptr::eq(Layout::of(&ruleset), layout);
-    is_ours.then_some(TableState { is_ours, ruleset, counters, owner: None })
+    Some(TableState { is_ours: true, ruleset, counters, owner: None })
 }
 
 /// The counters, if the rules of each chain are those of the layout, in its order.

@@ -44,7 +44,7 @@ fn elements_of(set: &str, elements: &[(&[u8], Option<u16>)]) -> Vec<u8> {
 }
 
 fn object(kind: i32, body: Vec<u8>) -> Object {
-    Object { kind: u16::try_from(kind).unwrap(), body }
+    Object { kind: nft_kind(kind), body }
 }
 
 fn read_elements(answers: &[Vec<u8>]) -> Option<Ruleset> {
@@ -135,7 +135,7 @@ fn a_table_with_any_flag_is_not_what_the_helper_makes() {
         assert!(
             !TableState::is_exactly(Some(&held), &ruleset) && !TableState::is_exactly(Some(&held), &Ruleset::default())
         );
-        assert_eq!(change(Some(&held), &ruleset), Change::Replace(ruleset.clone()), "{flags}");
+        assert_eq!(change(Some(&held), &ruleset), Some(Change::Replace(ruleset.clone())), "{flags}");
     }
     assert!(TableState::is_exactly(None, &Ruleset::default()) && !TableState::is_exactly(None, &ruleset));
 }
@@ -145,7 +145,7 @@ fn the_packets_of_all_rules_of_a_family_and_direction_are_added_up() {
     let name = |text: &str| LinkName::parse(text).unwrap();
     let (route, fixed) = ([name("wg0")].into(), [(name("wg1"), PathMtu::new(1280).unwrap())].into());
     let mut answers = as_dumped(&Ruleset { route, fixed });
-    let rules = answers.iter_mut().filter(|answer| i32::from(answer.kind & 0xff) == libc::NFT_MSG_NEWRULE);
+    let rules = answers.iter_mut().filter(|answer| answer.kind == nft_kind(libc::NFT_MSG_NEWRULE));
     for (number, rule) in rules.enumerate() {
         // The value of NFTA_COUNTER_PACKETS, 8 bytes behind its header.
         let packets = [&12_u16.to_ne_bytes()[..], &nfta::COUNTER_PACKETS.to_ne_bytes(), &[0; 8]].concat();
