@@ -176,15 +176,17 @@ impl Daemon {
             // Each attempt has a time limit: before the bus runs, systemd may hold its listening
             // socket and answer nothing.
             let reached = self.service.runtime.timeout_at(deadline, bus::reach(bus, &self.service)).await;
-            let failure = match reached {
-                Ok(Err(failure)) if self.service_manager.is_there && failure.exit == Exit::NoBus => failure,
+            let may_wait = self.service_manager.is_there && Instant::now() < deadline;
+            match reached {
+                Ok(Err(failure)) if may_wait && failure.exit == Exit::NoBus => {
+                    if !has_waited {
+                        self.service.log.write(Line::info("waiting-for-bus").with("cause", failure));
+                    }
+                    has_waited = true;
+                }
                 Ok(reached) => return reached,
                 Err(_) => return Err(bus::unreachable("it does not answer")),
-            };
-            if !has_waited {
-                self.service.log.write(Line::info("waiting-for-bus").with("cause", failure));
             }
-            has_waited = true;
             self.service.runtime.sleep(BUS_RETRY_INTERVAL).await;
         }
     }
@@ -212,10 +214,7 @@ impl Daemon {
         loop {
             let retry_after = self.service.reconciler().reconcile(&events, Instant::now());
             self.service.keep_names();
-            if ready_by.is_some_and(|by| self.is_ready(by)) {
-                self.notify(NotifyState::Ready);
-                ready_by = None;
-            }
+            ready_by = ready_by.filter(|by| !self.report_readiness(*by));
             // Signals are sent by another task, so a bus that does not read cannot block this loop.
             self.reconcile_done.notify(usize::MAX);
             if watchdog_interval.is_some() {
@@ -229,15 +228,18 @@ impl Daemon {
         }
     }
 
-    /// Whether to report readiness: the rules are in force, or a boot has waited for long enough.
-    fn is_ready(&self, by: Instant) -> bool {
-        let is_in_force = self.service.reconciler().is_in_force();
-        let is_late = by <= Instant::now();
-        if is_late && !is_in_force {
+    /// Reports readiness as soon as the rules are in force, or at the moment `by`. Returns whether
+    /// it did.
+    fn report_readiness(&self, by: Instant) -> bool {
+        if !self.service.reconciler().is_in_force() {
+            if Instant::now() < by {
+                return false;
+            }
             let hint = "they are tried again; `rules-refused` or `kernel-not-read` above has the cause";
             self.service.log.write(Line::warning("ready-without-rules").with("hint", hint));
         }
-        is_in_force || is_late
+        self.notify(NotifyState::Ready);
+        true
     }
 
     /// Notifies the service manager, if there is one.
@@ -250,17 +252,15 @@ impl Daemon {
     /// Subscribes to kernel events. Without `nf_tables` the helper runs without events: every call
     /// reports what is missing.
     fn subscribe(&self) -> Result<Subscription, Failure> {
-        match self.service.reconciler().events() {
-            Ok(events) => {
-                let descriptor = events.as_fd().try_clone_to_owned().map_err(cannot_wait)?;
-                Ok(Some((events, AsyncIo::new(&self.service.runtime, descriptor).map_err(cannot_wait)?)))
-            }
+        let events = match self.service.reconciler().events() {
             Err(cause @ KernelError::Unsupported { .. }) => {
                 self.service.log.write(Line::error("kernel-unsupported").with("cause", cause));
-                Ok(None)
+                return Ok(None);
             }
-            Err(cause) => Err(cause.into()),
-        }
+            events => events?,
+        };
+        let descriptor = events.as_fd().try_clone_to_owned().map_err(cannot_wait)?;
+        Ok(Some((events, AsyncIo::new(&self.service.runtime, descriptor).map_err(cannot_wait)?)))
     }
 
     /// Waits for events. Returns an empty list after `wait`.

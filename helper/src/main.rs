@@ -61,7 +61,11 @@ impl Task {
 }
 
 fn main() -> ExitCode {
-    ignore_signals();
+    // These signals have no meaning here, and would end the process: `systemctl kill -s HUP` must
+    // not stop the helper. Threads that start later inherit the mask. The call does not fail for a
+    // valid set.
+    let ignored = [Number::SIGHUP, Number::SIGPIPE, Number::SIGUSR1, Number::SIGUSR2, Number::SIGALRM];
+    let _ = SigSet::from_iter(ignored).thread_block();
     // State files are for the helper's user alone.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let log = Log::open();
@@ -82,14 +86,7 @@ fn main() -> ExitCode {
     code.into()
 }
 
-/// Blocks signals that have no meaning here and would end the process: `systemctl kill -s HUP` must
-/// not stop the helper.
-fn ignore_signals() {
-    let ignored = [Number::SIGHUP, Number::SIGPIPE, Number::SIGUSR1, Number::SIGUSR2, Number::SIGALRM];
-    // Threads that start later inherit the mask. The call does not fail for a valid set.
-    let _ = SigSet::from_iter(ignored).thread_block();
-}
-
+/// Prints a text, or gives root up and then serves the bus or decides about the table.
 fn run(task: Task, log: &Log) -> Result<(), Failure> {
     if let Task::Print(text) = task {
         // If stdout cannot be written, there is nobody to report that to.

@@ -60,8 +60,7 @@ impl Polkit {
         let reply = or(async { Ok(check.await) }, async { Err(self.given_up(mode).await) }).await?;
         // The check has ended, so there is nothing left to cancel.
         open.id = None;
-        let result = reply.and_then(|reply| reply.body().deserialize::<(bool, bool, HashMap<String, String>)>());
-        match result {
+        match reply.and_then(|reply| reply.body().deserialize::<(bool, bool, HashMap<String, String>)>()) {
             Ok((is_authorized, is_challenge, details)) => {
                 let is_dismissed = details.get("polkit.dismissed").is_some_and(|value| !value.is_empty());
                 Denial::unless(is_authorized, is_challenge, is_dismissed)
