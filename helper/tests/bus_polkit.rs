@@ -213,6 +213,21 @@ fn a_silent_polkit_is_given_up_long_before_the_bus_timeout() {
 }
 
 #[test]
+fn a_bus_that_stands_still_is_not_taken_for_a_silent_polkit() {
+    let fixture = with_polkit(AnswerMode::After(Duration::from_secs(1)));
+    let client = fixture.helper.client_of(NOBODY);
+    let served = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| client.on_link("wg0"));
+        fixture.helper.wait_until("polkit is asked", || fixture.recorded.so_far().questions.len() == 1);
+        fixture.helper.bus.daemon().stand_still().unwrap();
+        std::thread::sleep(Duration::from_secs(8));
+        fixture.helper.bus.daemon().go_on().unwrap();
+        asked.join().unwrap()
+    });
+    assert_eq!(served, Ok(true), "{}", fixture.helper.log_text());
+}
+
+#[test]
 fn a_silent_polkit_delays_no_interactive_caller() {
     let fixture = with_polkit(AnswerMode::Hangs);
     let before = Instant::now();

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
+use nix::sys::signal::Signal;
+
 use crate::background::Background;
 use crate::error::{Doing, Result};
 use crate::programs;
@@ -54,7 +56,7 @@ macro_rules! on_both_buses {
 /// A bus that runs until it is dropped.
 #[derive(Debug)]
 pub struct RunningBus {
-    _daemon: Background,
+    daemon: Background,
     _journal: Option<Journal>,
 }
 
@@ -97,11 +99,27 @@ pub(crate) const ON_SOCKET: &str =
     "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec dbus-broker-launch --scope system";
 
 impl RunningBus {
+    /// Keeps dbus-daemon from doing anything until [`Self::go_on`].
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn stand_still(&self) -> Result<()> {
+        self.daemon.signal(Signal::SIGSTOP)
+    }
+
+    /// Ends [`Self::stand_still`].
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn go_on(&self) -> Result<()> {
+        self.daemon.signal(Signal::SIGCONT)
+    }
+
     /// Starts dbus-daemon by this command.
     pub(crate) fn reference(command: &mut Command, socket: &Path, log: &Path) -> Result<Self> {
         let mut daemon = Background::start(command, log)?;
         daemon.until("dbus-daemon", TIMEOUT, || UnixStream::connect(socket).is_ok())?;
-        Ok(Self { _daemon: daemon, _journal: None })
+        Ok(Self { daemon, _journal: None })
     }
 
     /// Starts dbus-broker by this command, which ends in [`ON_SOCKET`]. `journal` is the path of
@@ -116,7 +134,7 @@ impl RunningBus {
         // A successful connect proves nothing, because connections wait in the socket until the
         // broker takes them. Wait for its log message instead.
         daemon.until("dbus-broker", TIMEOUT, || journal.has_logged("Ready"))?;
-        Ok(Self { _daemon: daemon, _journal: Some(journal) })
+        Ok(Self { daemon, _journal: Some(journal) })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use zbus::fdo::DBusProxy;
 use zbus::names::{BusName, ErrorName};
@@ -23,6 +24,8 @@ pub enum AnswerMode {
     Fails,
     /// The caller has left the bus.
     CallerUnknown,
+    /// It says yes after this time.
+    After(Duration),
     /// It does not answer.
     Hangs,
     /// It asks everybody but root for a password, and the prompt never ends.
@@ -111,6 +114,10 @@ impl StandIn {
             AnswerMode::NeedsPassword => says(flags == 1, flags == 0),
             AnswerMode::Fails => Err(Failure::NotRegistered),
             AnswerMode::CallerUnknown => Err(Failure::NameHasNoOwner),
+            AnswerMode::After(delay) => {
+                zruntime::unblock(move || std::thread::sleep(delay)).await;
+                says(true, false)
+            }
             AnswerMode::Hangs => std::future::pending().await,
             AnswerMode::HangsAtPrompt if is_root(connection, &subject).await => says(true, false),
             AnswerMode::HangsAtPrompt if flags == 0 => says(false, true),

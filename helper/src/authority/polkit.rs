@@ -79,11 +79,17 @@ impl Polkit {
     async fn given_up(&self, mode: PromptMode) -> Denial {
         let timeout = if mode == PromptMode::Allowed { PROMPT_TIMEOUT } else { ANSWER_TIMEOUT };
         self.runtime.sleep(WATCH_DELAY).await;
-        let watched = self.runtime.timeout(ANSWER_TIMEOUT, self.watch()).await;
-        let Ok(Ok((mut changes, mut is_there))) = watched else {
-            // A bus that is slow, or refuses this, proves nothing about polkit.
-            self.runtime.sleep(timeout).await;
-            return Denial::Silent(timeout.as_secs());
+        let (mut changes, mut is_there) = loop {
+            match self.runtime.timeout(ANSWER_TIMEOUT, self.watch()).await {
+                Ok(Ok(watched)) => break watched,
+                // Without a watch only the time limit is left.
+                Ok(Err(_)) => {
+                    self.runtime.sleep(timeout).await;
+                    return Denial::Silent(timeout.as_secs());
+                }
+                // A slow bus proves nothing about polkit.
+                Err(_) => {}
+            }
         };
         loop {
             let limit = if is_there { timeout } else { ACTIVATION_TIMEOUT };
@@ -93,7 +99,13 @@ impl Polkit {
                 Ok(Some(_)) => is_there = true,
                 // The connection is lost, which ends the helper.
                 Ok(None) => return pending().await,
-                Err(_) if is_there => return Denial::Silent(timeout.as_secs()),
+                Err(_) if is_there => {
+                    // The bus may hold the answer: only a bus that answers itself shows that polkit
+                    // is silent.
+                    if self.runtime.timeout(ANSWER_TIMEOUT, self.is_there()).await.is_ok() {
+                        return Denial::Silent(timeout.as_secs());
+                    }
+                }
                 Err(_) => return Denial::Absent(format!("it was not started within {} s", limit.as_secs())),
             }
         }

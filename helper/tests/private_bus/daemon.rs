@@ -74,6 +74,11 @@ impl PrivateBus {
         (output.status.success(), text)
     }
 
+    /// The bus daemon, unless it was stopped.
+    pub fn daemon(&self) -> &RunningBus {
+        self.daemon.as_ref().unwrap()
+    }
+
     /// Stops the bus daemon, as a restart of the bus would.
     pub fn stop(&mut self) {
         self.daemon = None;
