@@ -19,7 +19,8 @@ use super::NAME;
 use crate::kernel::wire::{framed, inet, nft_kind};
 
 /// An expression by its name and attributes (`NFTNL_EXPR_*`). libnftnl fixes the length of each
-/// attribute's value (`src/expr/*.c`); numbers are in host byte order.
+/// attribute's value (`src/expr/*.c`): 1 byte, a number of 4 bytes in host byte order, or a
+/// NUL-terminated text. The value must have it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raw<'a> {
     /// The kernel's name for the expression.
@@ -49,8 +50,8 @@ impl nftnl::expr::Expression for Raw<'_> {
         let expression = allocated(unsafe { sys::nftnl_expr_alloc(self.name.as_ptr()) });
         for &(number, value) in self.attributes {
             let (data, length) = raw(value);
-            // SAFETY: the expression is alive and ours alone; libnftnl copies that many bytes from
-            // the slice.
+            // SAFETY: the expression is alive and ours alone; libnftnl copies the value, whose
+            // length is the attribute's.
             unsafe { sys::nftnl_expr_set(expression.as_ptr(), attribute(number), data, length) };
         }
         expression
@@ -77,7 +78,7 @@ unsafe impl NlMsg for TableMessage {
 
 /// Attributes and elements of sets that nftnl's safe API lacks.
 pub(super) trait SetExt {
-    /// Sets an attribute (`NFTNL_SET_*`); numbers are in host byte order.
+    /// Sets an attribute (`NFTNL_SET_*`): bytes, or a number of 4 bytes in host byte order.
     fn set(&mut self, number: u32, value: &[u8]);
     /// Adds an element of a map.
     fn add_pair(&mut self, key: &[u8], value: &[u8]);
@@ -86,8 +87,8 @@ pub(super) trait SetExt {
 impl<K> SetExt for Set<'_, K> {
     fn set(&mut self, number: u32, value: &[u8]) {
         let (data, length) = raw(value);
-        // SAFETY: the set is alive and borrowed for us alone; libnftnl copies that many bytes from
-        // the slice.
+        // SAFETY: the set is alive and borrowed for us alone; libnftnl copies the value, whose
+        // length is the attribute's.
         let done = unsafe { sys::nftnl_set_set_data(self.as_ptr().as_ptr(), attribute(number), data, length) };
         if done != 0 {
             std::process::abort();
