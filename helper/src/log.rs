@@ -55,19 +55,10 @@ impl Line {
         let printable = |value: &str| escaped(value).replace("\\\"", "\"");
         self.fields.iter().map(|(field, value)| (*field, printable(value))).collect()
     }
-
-    /// The fields as text. A value is bare if it is one plain word, and quoted otherwise, so no
-    /// value can leave its field.
-    fn text(&self) -> String {
-        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
-        let fields = self.fields.iter().map(|(field, value)| match value.as_str() {
-            plain if !plain.is_empty() && plain.bytes().all(is_plain) => format!("{field}={plain}"),
-            other => format!("{field}=\"{}\"", escaped(other)),
-        });
-        fields.collect::<Vec<_>>().join(" ")
-    }
 }
 
+/// The line as text. A value is bare if it is one plain word, and quoted otherwise, so no value can
+/// leave its field.
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let level = match self.level {
@@ -75,7 +66,12 @@ impl fmt::Display for Line {
             Level::Warn => "warning",
             Level::Info | Level::Debug | Level::Trace => "info",
         };
-        write!(f, "level={level} {}", self.text())
+        write!(f, "level={level}")?;
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'=');
+        self.fields.iter().try_for_each(|(field, value)| match value.as_str() {
+            plain if !plain.is_empty() && plain.bytes().all(is_plain) => write!(f, " {field}={plain}"),
+            other => write!(f, " {field}=\"{}\"", escaped(other)),
+        })
     }
 }
 
@@ -166,10 +162,10 @@ impl Log {
 
 /// Sends a line with separate fields: `event` becomes `EVENT`, and the message is the line's text.
 fn send(journal: &JournalLog, line: &Line) -> std::io::Result<()> {
-    let (fields, text) = (line.journal_fields(), line.text());
+    let fields = line.journal_fields();
     let mut record = Record::builder();
     record.level(line.level).target("airpods-helper").key_values(&fields);
-    journal.journal_send(&record.args(format_args!("{text}")).build())
+    journal.journal_send(&record.args(format_args!("{line}")).build())
 }
 
 #[cfg(test)]

@@ -70,7 +70,12 @@ impl Service {
         }
         let kept_now = self.reconciler().affects_kept(&request);
         let question = Question::about(caller.clone(), request, kept_now, requested.interaction);
-        let permit = or(self.permit(connection, person, &question), self.wait_for_leave()).await?;
+        // An open password prompt must not delay the end of the helper.
+        let left = async {
+            self.left().await;
+            Err(ErrorKind::ShuttingDown.because(LEAVING))
+        };
+        let permit = or(self.permit(connection, person, &question), left).await?;
         let concerns_kept = self.reconciler().concerns_kept(permit.request());
         let disk = if concerns_kept { Some(self.disk.lock().await) } else { None };
         let mut former = None;
@@ -105,30 +110,15 @@ impl Service {
         or(authorise(authority.as_ref(), question, PromptMode::Allowed, log), left).await
     }
 
-    /// Completes when the helper leaves: an open password prompt must not delay that.
-    async fn wait_for_leave(&self) -> Result<Permit> {
-        let leaving = self.leaving.listen();
-        if !self.reconciler().is_leaving() {
-            leaving.await;
-        }
-        Err(ErrorKind::ShuttingDown.because(LEAVING))
-    }
-
     /// Waits briefly for another prompt to end. Without an authentication agent it ends at once.
     async fn turn_to_prompt(&self, person: Person) -> Result<Prompt> {
         let deadline = Instant::now() + TURN;
         loop {
             // Listens before the check, so a prompt that ends in between is not missed.
             let over = self.changes.prompt_over().listen();
-            if let Some(prompt) = self.changes.open_prompt(person) {
-                return Ok(prompt);
-            }
-            if self.runtime.timeout_at(deadline, over).await.is_err() {
-                return Err(ErrorKind::Busy.because(if self.changes.is_prompted(person) {
-                    "you are being asked for a password already; answer that first"
-                } else {
-                    "too many users are being asked for a password; try again in a moment"
-                }));
+            let opened = self.changes.open_prompt(person);
+            if opened.is_ok() || self.runtime.timeout_at(deadline, over).await.is_err() {
+                return opened;
             }
         }
     }

@@ -182,11 +182,8 @@ impl Service {
 
     /// Waits until then, or until the helper leaves, so that earlier callers still get an answer.
     async fn cooldown(&self, until: Instant) {
-        let leaving = self.leaving.listen();
-        if !self.reconciler().is_leaving() {
-            // A timeout is the normal case.
-            let _ = self.runtime.timeout_at(until, leaving).await;
-        }
+        // A timeout is the normal case.
+        let _ = self.runtime.timeout_at(until, self.left()).await;
     }
 }
 

@@ -57,18 +57,21 @@ impl Quota {
         self.counts().by_person.values().sum()
     }
 
-    /// Opens a prompt for a person who has none open; `None` if they have, or too many are open.
-    pub(super) fn open_prompt(&self, person: Person) -> Option<Prompt> {
+    /// Opens a prompt for a person.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Busy`] if they have one open, or too many are open.
+    pub(super) fn open_prompt(&self, person: Person) -> Result<Prompt, Error> {
         let mut counts = self.counts();
-        let has_place = counts.prompts.len() < PROMPTS && counts.prompts.insert(person);
-        // Not `then_some`: it would build the prompt in any case, and dropping that one would close
-        // the open one.
-        has_place.then(|| Prompt { quota: self.clone(), person })
-    }
-
-    /// Whether the person has a prompt open.
-    pub(super) fn is_prompted(&self, person: Person) -> bool {
-        self.counts().prompts.contains(&person)
+        if counts.prompts.contains(&person) {
+            return Err(ErrorKind::Busy.because("you are being asked for a password already; answer that first"));
+        }
+        if counts.prompts.len() >= PROMPTS {
+            let cause = "too many users are being asked for a password; try again in a moment";
+            return Err(ErrorKind::Busy.because(cause));
+        }
+        counts.prompts.insert(person);
+        Ok(Prompt { quota: self.clone(), person })
     }
 
     /// Notified whenever a prompt is closed.
@@ -155,11 +158,13 @@ mod tests {
     fn a_person_has_one_prompt_at_a_time_and_all_have_so_many() {
         let quota = Quota::default();
         let prompt = quota.open_prompt(ALICE.person);
-        assert!(prompt.is_some() && quota.open_prompt(ALICE.person).is_none() && quota.is_prompted(ALICE.person));
-        let others: Vec<_> = (1..PROMPTS).zip(2000..).filter_map(|(_, uid)| quota.open_prompt(Person(uid))).collect();
+        assert!(prompt.is_ok());
+        assert!(quota.open_prompt(ALICE.person).err().unwrap().message().starts_with("you are being asked"));
+        let others: Vec<_> =
+            (1..PROMPTS).zip(2000..).map(|(_, uid)| quota.open_prompt(Person(uid)).ok().unwrap()).collect();
         assert_eq!(others.len(), PROMPTS - 1);
-        assert!(quota.open_prompt(Person(3000)).is_none(), "of all");
+        assert!(quota.open_prompt(Person(3000)).err().unwrap().message().starts_with("too many users"));
         drop(prompt);
-        assert!(quota.open_prompt(ALICE.person).is_some());
+        assert!(quota.open_prompt(ALICE.person).is_ok());
     }
 }

@@ -42,7 +42,7 @@ pub struct Service {
     /// Notified when a call has been answered.
     call_over: Event,
     /// Notified when the helper starts to leave.
-    pub(super) leaving: Event,
+    leaving: Event,
 }
 
 impl Service {
@@ -125,6 +125,14 @@ impl Service {
     pub fn leave(&self) {
         self.reconciler().leave();
         self.leaving.notify(usize::MAX);
+    }
+
+    /// Completes when the helper leaves.
+    pub(super) async fn left(&self) {
+        let leaving = self.leaving.listen();
+        if !self.reconciler().is_leaving() {
+            leaving.await;
+        }
     }
 
     /// The number of calls in flight.

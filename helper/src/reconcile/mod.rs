@@ -24,7 +24,7 @@ use crate::clamp::{self, Desired, Plan, Request};
 use crate::kernel::{Events, Kernel, KernelError, Link, Links, Routes, Ruleset};
 use crate::log::{Line, Log};
 use crate::state::{StateDirs, StateText};
-use repair::{Condition, Refused, Table};
+use repair::{Condition, Failure, Table};
 
 pub use report::{Announcement, VERSION};
 
@@ -53,9 +53,7 @@ pub struct Reconciler {
     names: Names,
     /// The back-off for repairs after changes by other programs.
     repairs: Backoff,
-    /// The back-off for failed reads.
-    reads: Backoff,
-    refused: Option<Refused>,
+    failure: Option<Failure>,
     announced: Announcement,
     is_leaving: bool,
 }
@@ -78,10 +76,6 @@ impl Reconciler {
         for error in errors {
             log.write(Line::warning("state-ignored").with("cause", error));
         }
-        if !desired.is_empty() {
-            let line = Line::info("state-recalled").with("auto", desired.auto.is_some());
-            log.write(line.with("clamps", desired.named.len()));
-        }
         Self {
             kernel,
             state_dirs,
@@ -96,8 +90,7 @@ impl Reconciler {
             is_saved: true,
             names: Names::default(),
             repairs: Backoff::new(backoff::REPAIRS),
-            reads: Backoff::new(backoff::RETRIES),
-            refused: None,
+            failure: None,
             announced: Announcement::default(),
             is_leaving: false,
         }
@@ -229,7 +222,7 @@ impl Reconciler {
         let is_changed = next != self.desired;
         self.desired = next;
         self.adopt(plan);
-        self.record_table(applied.after.as_ref());
+        self.record_table(applied.after);
         self.save(true);
         Ok(is_changed || was_wrong)
     }

@@ -34,10 +34,11 @@ pub(super) enum Condition {
 /// The longest wait before a failed read is tried again.
 const LONGEST_UNREAD: Duration = Duration::from_secs(1);
 
-/// Rules that the kernel refuses.
-pub(super) struct Refused {
-    ruleset: Ruleset,
+/// A failure to read the kernel or to make the table.
+pub(super) struct Failure {
     pub(super) cause: String,
+    /// The kernel refused these rules; `None` if it could not be read.
+    refused: Option<Ruleset>,
     retries: Backoff,
 }
 
@@ -60,7 +61,7 @@ impl Reconciler {
         }
         let has_new_names = plan.known != self.desired.known;
         self.adopt(plan);
-        let wait = self.apply_plan(table.as_ref(), was_lost, now);
+        let wait = self.apply_plan(table, was_lost, now);
         // Names are saved even if the plan has to wait or the kernel refuses it: they count as new
         // only once.
         if has_new_names || !self.is_saved {
@@ -69,20 +70,29 @@ impl Reconciler {
         wait
     }
 
-    /// Keeps the last known state after a failure, and schedules another attempt.
+    /// Logs a failure once, and schedules another attempt. If the kernel could not be read, the
+    /// last known state stands. If it refused the rules, the same ones are retried ever less often;
+    /// new links make other rules, which are tried at once.
     fn record_failure(&mut self, error: &KernelError, now: Instant) -> Option<Duration> {
+        let refused = error.is_refusal().then(|| self.plan.ruleset.clone());
+        let before = self.failure.take().filter(|before| before.refused == refused);
+        let cause = error.to_string();
+        if before.as_ref().is_none_or(|before| before.cause != cause) {
+            let event = if refused.is_some() { "rules-refused" } else { "kernel-not-read" };
+            self.log.write(Line::error(event).with("cause", &cause).with("hint", "it is tried again"));
+        }
+        let mut retries = before.map_or_else(|| Backoff::new(backoff::RETRIES), |before| before.retries);
+        retries.hit(now);
+        self.failure = Some(Failure { cause, refused, retries });
         if error.is_refusal() {
-            return self.record_refusal(error, now);
+            self.table.condition = Condition::Wrong;
+            return (!self.is_idle()).then(|| retries.wait(now));
         }
         // Most likely another program changed the table in between, so this counts as a loss.
         if matches!(error, KernelError::ReadBack) {
             self.repairs.hit(now);
         }
-        if !self.reads.is_on(now) {
-            self.log.write(Line::error("kernel-not-read").with("cause", error).with("hint", "it is tried again"));
-        }
-        self.reads.hit(now);
-        Some(self.reads.wait(now).min(LONGEST_UNREAD))
+        Some(retries.wait(now).min(LONGEST_UNREAD))
     }
 
     /// Counts and logs a loss: another program has changed or removed the table.
@@ -98,18 +108,17 @@ impl Reconciler {
     }
 
     /// Applies the planned rules, unless a back-off delays that.
-    fn apply_plan(&mut self, table: Option<&TableState>, was_lost: bool, now: Instant) -> Option<Duration> {
+    fn apply_plan(&mut self, table: Option<TableState>, was_lost: bool, now: Instant) -> Option<Duration> {
         self.record_table(table);
         if self.table.condition == Condition::Wrong {
             let wanted = self.plan.ruleset.clone();
-            let refused = self.refused.as_ref().filter(|refused| refused.ruleset == wanted);
-            let retry = refused.map_or(Duration::ZERO, |refused| refused.retries.wait(now));
-            let wait = self.repairs.wait(now).max(retry);
+            let refused = self.failure.as_ref().filter(|failure| failure.refused.as_ref() == Some(&wanted));
+            let wait = refused.map(|refused| refused.retries.wait(now)).unwrap_or_default().max(self.repairs.wait(now));
             if !wait.is_zero() {
                 return Some(wait);
             }
             match self.apply_verified(&wanted) {
-                Ok(applied) => self.record_table(applied.after.as_ref()),
+                Ok(applied) => self.record_table(applied.after),
                 Err(error) => return self.record_failure(&error, now),
             }
             let line = Line::info("rules-applied").with("links", wanted.route.len() + wanted.fixed.len());
@@ -118,34 +127,23 @@ impl Reconciler {
         self.repairs.until_calm(now)
     }
 
-    /// Records that the kernel refused the rules. The same rules are retried ever less often; new
-    /// links make other rules, which are tried at once.
-    fn record_refusal(&mut self, error: &KernelError, now: Instant) -> Option<Duration> {
-        self.table.condition = Condition::Wrong;
-        let (ruleset, cause) = (self.plan.ruleset.clone(), error.to_string());
-        let before = self.refused.take().filter(|refused| refused.ruleset == ruleset);
-        if before.as_ref().is_none_or(|refused| refused.cause != cause) {
-            self.log.write(Line::error("rules-refused").with("cause", &cause));
-        }
-        let mut retries = before.map_or_else(|| Backoff::new(backoff::RETRIES), |refused| refused.retries);
-        retries.hit(now);
-        self.refused = Some(Refused { ruleset, cause, retries });
-        (!self.is_idle()).then(|| retries.wait(now))
+    /// The reason why the kernel refuses the rules, if it does.
+    pub(super) fn refusal(&self) -> Option<&String> {
+        self.failure.as_ref().filter(|failure| failure.refused.is_some()).map(|failure| &failure.cause)
     }
 
     /// Records the table's content.
-    pub(super) fn record_table(&mut self, table: Option<&TableState>) {
-        let condition = self.judge(table, &self.plan.ruleset);
+    pub(super) fn record_table(&mut self, table: Option<TableState>) {
+        let condition = self.judge(table.as_ref(), &self.plan.ruleset);
         if condition != Condition::Wrong {
-            self.refused = None;
+            self.failure = None;
         }
         if condition == Condition::Foreign && self.table.condition != Condition::Foreign {
             let line = Line::warning("foreign-table-left").with("table", "inet airpods");
             self.log.write(line.with("hint", "the helper did not make it; a clamp replaces it"));
         }
         let is_made_here = table.is_some() && (self.table.is_made_here || condition == Condition::Right);
-        let in_force = table.map(|table| table.ruleset.clone()).unwrap_or_default();
-        self.table = Table { in_force, condition, is_made_here };
+        self.table = Table { in_force: table.unwrap_or_default().ruleset, condition, is_made_here };
     }
 
     /// Compares a table, or none, with the wanted rules.
