@@ -78,17 +78,11 @@ impl Polkit {
     /// owner, the bus is starting polkit, and the bus itself answers the check if that fails.
     async fn given_up(&self, mode: PromptMode) -> Denial {
         let timeout = if mode == PromptMode::Allowed { PROMPT_TIMEOUT } else { ANSWER_TIMEOUT };
-        self.runtime.sleep(WATCH_DELAY).await;
+        // A slow bus proves nothing about polkit, and may have dropped an answer.
         let (mut changes, mut is_there) = loop {
-            match self.runtime.timeout(ANSWER_TIMEOUT, self.watch()).await {
-                Ok(Ok(watched)) => break watched,
-                // Without a watch only the time limit is left.
-                Ok(Err(_)) => {
-                    self.runtime.sleep(timeout).await;
-                    return Denial::Silent(timeout.as_secs());
-                }
-                // A slow bus proves nothing about polkit.
-                Err(_) => {}
+            self.runtime.sleep(WATCH_DELAY).await;
+            if let Ok(Ok(watched)) = self.runtime.timeout(ANSWER_TIMEOUT, self.watch()).await {
+                break watched;
             }
         };
         loop {
@@ -99,14 +93,16 @@ impl Polkit {
                 Ok(Some(_)) => is_there = true,
                 // The connection is lost, which ends the helper.
                 Ok(None) => return pending().await,
-                Err(_) if is_there => {
-                    // The bus may hold the answer: only a bus that answers itself shows that polkit
-                    // is silent.
+                Err(_) if !is_there => {
+                    return Denial::Absent(format!("it was not started within {} s", limit.as_secs()));
+                }
+                // The bus may hold the answer: only a bus that answers itself shows that polkit is
+                // silent.
+                Err(_) => {
                     if self.runtime.timeout(ANSWER_TIMEOUT, self.is_there()).await.is_ok() {
                         return Denial::Silent(timeout.as_secs());
                     }
                 }
-                Err(_) => return Denial::Absent(format!("it was not started within {} s", limit.as_secs())),
             }
         }
     }
