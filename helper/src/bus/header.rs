@@ -107,24 +107,24 @@ impl Fixed {
         if !fields.has_unknown {
             return message.to_vec();
         }
-        let (header, body) = message.split_at(self.header().min(message.len()));
+        let header = message.get(..Self::LENGTH + self.fields as usize).unwrap_or_default();
         let mut cleaned = header.get(..Self::LENGTH).unwrap_or_default().to_vec();
-        let header = header.get(..Self::LENGTH + self.fields as usize).unwrap_or_default();
-        let known = self.split(header).map_while(|field| field).filter(|field| KNOWN.contains(&field[0]));
-        for field in known {
-            cleaned.resize(cleaned.len().next_multiple_of(8), 0);
-            cleaned.extend_from_slice(field);
+        for field in self.split(header).map_while(|field| field) {
+            if field.first().is_some_and(|code| KNOWN.contains(code)) {
+                cleaned.resize(cleaned.len().next_multiple_of(8), 0);
+                cleaned.extend_from_slice(field);
+            }
         }
         // The array only got shorter, so its length still fits.
         let length = u32::try_from(cleaned.len() - Self::LENGTH).unwrap_or_default();
         self.endian.write_u32(&mut cleaned[Self::FIELDS..], length);
         cleaned.resize(cleaned.len().next_multiple_of(8), 0);
-        cleaned.extend_from_slice(body);
+        cleaned.extend_from_slice(message.get(self.header()..).unwrap_or_default());
         cleaned
     }
 
-    /// The fields of a header, each from its code to the end of its value; `None` if one is
-    /// malformed.
+    /// The fields of a header, each from its code to the end of its value; `None` without end from
+    /// a malformed one on.
     fn split<'m>(&self, header: &'m [u8]) -> impl Iterator<Item = Option<&'m [u8]>> + use<'m> {
         let (endian, mut end, mut unusual) = (self.endian, Self::LENGTH, MOST_UNUSUAL);
         std::iter::from_fn(move || {

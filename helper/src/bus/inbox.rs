@@ -1,11 +1,13 @@
 //! Calls that have arrived and are not processed yet, bounded for each person and in all.
 //!
 //! A call holds a place from its arrival until it is answered, or until it gets a place in the
-//! [`Quota`] for slower calls. A call without a place is not even decoded. At the bus's own limits
-//! one person can have 32,768 open calls, and all other calls queue behind them. So a person who
-//! exceeds their places is refused every call for a moment. Each call of the backlog then costs
-//! only a look at its header. The refusals go out at a bounded rate, so that the backlog does not
-//! come back at once.
+//! [`Quota`] for slower calls. The first calls of a caller are held until the bus has identified
+//! it. A call without a place is not even decoded.
+//!
+//! At the bus's own limits one person can have 32,768 open calls, and all other calls queue behind
+//! them. So a person who exceeds their places is refused every call for a moment. Each call of the
+//! backlog then costs only a look at its header. The refusals go out at a bounded rate, so that the
+//! backlog does not come back at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
