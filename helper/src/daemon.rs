@@ -264,12 +264,8 @@ impl Daemon {
     }
 
     /// Waits for events. Returns an empty list after `wait`.
-    async fn next_events(
-        &self,
-        subscription: &mut Subscription,
-        wait: Duration,
-    ) -> Result<Vec<kernel::Event>, Failure> {
-        let Some((events, descriptor)) = subscription else {
+    async fn next_events(&self, of: &mut Subscription, wait: Duration) -> Result<Vec<kernel::Event>, Failure> {
+        let Some((events, descriptor)) = of else {
             self.service.runtime.sleep(wait).await;
             return Ok(Vec::new());
         };

@@ -47,8 +47,7 @@ enum Task {
 
 impl Task {
     /// Parses the arguments. No argument changes what the helper allows.
-    fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
-        let arguments: Vec<OsString> = arguments.into_iter().collect();
+    fn parse(arguments: &[OsString]) -> Result<Self, Failure> {
         let words: Option<Vec<&str>> = arguments.iter().map(|argument| argument.to_str()).collect();
         match words.as_deref() {
             Some([]) => Ok(Self::Serve),
@@ -69,8 +68,8 @@ fn main() -> ExitCode {
     // State files are for the helper's user alone.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let log = Log::open();
-    let task = Task::parse(std::env::args_os().skip(1));
-    let code = match task.and_then(|task| run(task, &log)) {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let code = match Task::parse(&arguments).and_then(|task| run(task, &log)) {
         Ok(()) => 0,
         Err(failure) => {
             let (code, hint) = failure.exit.code_and_hint();
@@ -141,7 +140,7 @@ mod tests {
     use super::*;
 
     fn parse(arguments: &[&str]) -> Result<Task, Failure> {
-        Task::parse(arguments.iter().map(OsString::from))
+        Task::parse(&arguments.iter().map(OsString::from).collect::<Vec<_>>())
     }
 
     #[test]

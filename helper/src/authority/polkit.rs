@@ -93,9 +93,7 @@ impl Polkit {
                 Ok(Some(_)) => is_there = true,
                 // The connection is lost, which ends the helper.
                 Ok(None) => return pending().await,
-                Err(_) if !is_there => {
-                    return Denial::Absent(format!("it was not started within {} s", limit.as_secs()));
-                }
+                Err(_) if !is_there => return Denial::Absent("it was not started in time".to_owned()),
                 // The bus may hold the answer: only a bus that answers itself shows that polkit is
                 // silent.
                 Err(_) => {
@@ -144,20 +142,19 @@ struct OpenCheck<'a> {
 
 impl Drop for OpenCheck<'_> {
     fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            let connection = self.polkit.connection.clone();
-            // `drop` cannot await, so a task sends the message.
-            let cancel = async move {
-                let call = Message::method_call(OBJECT, "CancelCheckAuthorization").destination(NAME);
-                // No reply: a polkit that hangs would not send one. No auto-start: a new polkit has
-                // no such check.
-                let flags = Flags::NO_REPLY_EXPECTED | Flags::NO_AUTO_START;
-                if let Ok(call) = call.interface(INTERFACE).with_flags(flags).build(&id) {
-                    drop(connection.send(&call).await);
-                }
-            };
-            self.polkit.runtime.spawn("cancel an authorization check", cancel).detach();
-        }
+        let Some(id) = self.id.take() else { return };
+        let connection = self.polkit.connection.clone();
+        // `drop` cannot await, so a task sends the message.
+        let cancel = async move {
+            let call = Message::method_call(OBJECT, "CancelCheckAuthorization").destination(NAME);
+            // No reply: a polkit that hangs would not send one. No auto-start: a new polkit has no
+            // such check.
+            let flags = Flags::NO_REPLY_EXPECTED | Flags::NO_AUTO_START;
+            if let Ok(call) = call.interface(INTERFACE).with_flags(flags).build(&id) {
+                drop(connection.send(&call).await);
+            }
+        };
+        self.polkit.runtime.spawn("cancel an authorization check", cancel).detach();
     }
 }
 
