@@ -124,6 +124,27 @@ fn a_persistent_auto_saves_new_names_for_after_a_reboot() {
 }
 
 #[test]
+fn names_that_a_persistent_auto_cannot_save_are_retried_and_logged_once() {
+    let helper = Helper::with(Setup { links: vec![], ..Setup::default() });
+    helper.client().on_with("", kept()).unwrap();
+    let losses = || helper.lines.all().iter().filter(|line| line.event() == "state-not-saved").count();
+    let beside = helper.state_dirs.persistent.join(format!(".{FILE}.new"));
+    fs::create_dir(&beside).unwrap();
+    for link in ["wg0", "wg1", "wg2"] {
+        helper.kernel.set_links(vec![wireguard(link)]);
+        helper.wait_until("it is clamped", || helper.clamped().contains(&link.to_owned()));
+        helper.wait_until("the loss is logged", || losses() > 0);
+    }
+    fs::remove_dir(beside).unwrap();
+    let text = || fs::read_to_string(helper.state_dirs.persistent.join(FILE)).unwrap_or_default();
+    helper.wait_until("all names are written after a look", || {
+        helper.kernel.report(&Event::Network);
+        ["wg0", "wg1", "wg2"].iter().all(|link| text().contains(link))
+    });
+    assert_eq!(losses(), 1);
+}
+
+#[test]
 fn auto_follows_links_as_they_come_and_keeps_their_names() {
     let helper = Helper::with(Setup { links: vec![], ..Setup::default() });
     let client = helper.client();

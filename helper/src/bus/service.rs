@@ -36,8 +36,8 @@ pub struct Service {
     /// Held while a signal is computed and sent, so that the last signal has the latest values.
     announcing: AsyncMutex<()>,
     /// Held while the persistent file is written, until memory agrees with it. So no older text
-    /// replaces a newer one.
-    pub(super) disk: AsyncMutex<()>,
+    /// replaces a newer one. It is set once a failure to write names has been logged.
+    pub(super) disk: AsyncMutex<bool>,
     last_call: Mutex<Instant>,
     /// Notified when a call has been answered.
     call_over: Event,
@@ -61,7 +61,7 @@ impl Service {
             limited_log,
             runtime,
             announcing: AsyncMutex::new(()),
-            disk: AsyncMutex::new(()),
+            disk: AsyncMutex::new(false),
             last_call: Mutex::new(Instant::now()),
             call_over: Event::new(),
             leaving: Event::new(),
@@ -99,16 +99,20 @@ impl Service {
     /// Starts a task that writes the names that a persistent auto has collected. It runs in the
     /// background, so that a slow disk blocks no call.
     pub fn keep_names(self: &Arc<Self>) {
-        if !self.reconciler().are_names_due() {
+        if !std::mem::take(&mut self.reconciler().are_names_due) {
             return;
         }
         let service = Arc::clone(self);
         let keep = async move {
-            let _disk = service.disk.lock().await;
+            let mut is_loss_logged = service.disk.lock().await;
             let text = service.reconciler().kept_names();
-            if let Some(text) = text {
-                let written = unblock(move || text.write()).await;
-                service.reconciler().names_written(written.err());
+            let Some(text) = text else { return };
+            let failure = unblock(move || text.write()).await.err();
+            // A failed write is retried after the next look.
+            service.reconciler().are_names_due |= failure.is_some();
+            let was_logged = std::mem::replace(&mut *is_loss_logged, failure.is_some());
+            if let Some(cause) = failure.filter(|_| !was_logged) {
+                service.log.write(Line::warning("state-not-saved").with("cause", cause));
             }
         };
         self.runtime.spawn("keep names", keep).detach();

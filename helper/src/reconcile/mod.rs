@@ -14,7 +14,6 @@ mod report;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io;
 
 use airpods_dbus::{Error, ErrorKind, LinkName, Target, Unclampable, names::MAX_CLAMPS};
 
@@ -50,21 +49,14 @@ pub struct Reconciler {
     table: Table,
     /// Whether the runtime file agrees with memory, as far as is known.
     is_saved: bool,
-    names: Names,
+    /// The persistent file may lack names that a persistent auto has collected. The task that
+    /// finds this mark clears it, and writes [them](Self::kept_names).
+    pub(crate) are_names_due: bool,
     /// The back-off for repairs after changes by other programs.
     repairs: Backoff,
     failure: Option<Failure>,
     announced: Announcement,
     is_leaving: bool,
-}
-
-/// The link names that a persistent auto has collected.
-#[derive(Default)]
-struct Names {
-    /// The persistent file may lack some of them.
-    are_due: bool,
-    /// A failure to write them has been logged.
-    is_loss_logged: bool,
 }
 
 impl Reconciler {
@@ -88,7 +80,7 @@ impl Reconciler {
             // has been read.
             table: Table::default(),
             is_saved: true,
-            names: Names::default(),
+            are_names_due: false,
             repairs: Backoff::new(backoff::REPAIRS),
             failure: None,
             announced: Announcement::default(),
@@ -178,27 +170,11 @@ impl Reconciler {
         Ok(self.state_dirs.kept(&self.desired.after(permit.request())?))
     }
 
-    /// Whether a persistent auto has new names that must be written. Clears that mark: the caller
-    /// writes them.
-    pub fn are_names_due(&mut self) -> bool {
-        std::mem::take(&mut self.names.are_due)
-    }
-
-    /// The text of the persistent file with those names; `None` if auto is no longer persistent.
+    /// The text of the persistent file with all names; `None` if auto is no longer persistent.
     /// The caller has locked the file.
     #[must_use]
     pub fn kept_names(&self) -> Option<StateText> {
         self.desired.keeps_auto().then(|| self.state_dirs.kept(&self.desired))
-    }
-
-    /// Takes the result of writing the names. A failure is logged once, and retried after the next
-    /// look.
-    pub fn names_written(&mut self, failure: Option<io::Error>) {
-        self.names.are_due |= failure.is_some();
-        let is_logged = std::mem::replace(&mut self.names.is_loss_logged, failure.is_some());
-        if let Some(cause) = failure.filter(|_| !is_logged) {
-            self.log.write(Line::warning("state-not-saved").with("cause", cause));
-        }
     }
 
     /// Carries out a request: in the kernel, in memory and in the runtime file. The caller has
@@ -287,11 +263,10 @@ impl Reconciler {
 
     /// Writes the runtime file, which is on a tmpfs. The rules are in force whether that succeeds
     /// or not. A failed write is retried at the next look, and logged if `is_new`. A persistent
-    /// auto also keeps its names on the disk; the task that finds [them due](Self::are_names_due)
-    /// writes those.
+    /// auto also keeps its names on the disk, which another task writes.
     fn save(&mut self, is_new: bool) {
         let failure = self.state_dirs.save_runtime(&self.desired).err();
-        self.names.are_due |= is_new && self.desired.keeps_auto();
+        self.are_names_due |= is_new && self.desired.keeps_auto();
         self.is_saved = failure.is_none();
         if let Some(cause) = failure.filter(|_| is_new) {
             self.log.write(Line::warning("state-not-saved").with("cause", cause));
