@@ -4,15 +4,128 @@
 //! desired [`Ruleset`] and the clamps to report. Nothing here reads or changes anything, so tests
 //! check every decision on values.
 
-mod desired;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use airpods_dbus::{ClampOptions, ClampState, ClampStatus, ErrorKind, LinkName, Mode, Origin, names::MAX_CLAMPS};
+use airpods_dbus::{
+    ClampOptions, ClampState, ClampStatus, Error, ErrorKind, LinkName, Mode, Origin, Target, names::MAX_CLAMPS,
+};
 
 use crate::kernel::{Link, Ruleset};
 
-pub use desired::{Desired, Request, yes_or_no};
+/// A mutating call whose arguments have been validated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// `ClampOn`.
+    ClampOn(Target, ClampOptions),
+    /// `ClampOff`.
+    ClampOff(Target),
+    /// `Reset`.
+    Reset,
+}
+
+/// All clamps that callers asked for and have not ended. A state file has this content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// The options of auto; `None` while auto is off.
+    pub auto: Option<ClampOptions>,
+    /// The links that callers named.
+    pub named: BTreeMap<LinkName, ClampOptions>,
+    /// The names of VPN links that auto takes now or took before.
+    pub known: BTreeSet<LinkName>,
+}
+
+impl Desired {
+    /// Whether no clamp is desired.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.auto.is_none() && self.named.is_empty()
+    }
+
+    /// Whether auto is kept across reboots.
+    #[must_use]
+    pub fn keeps_auto(&self) -> bool {
+        self.auto.is_some_and(|auto| auto.persist)
+    }
+
+    /// The part that is kept across reboots.
+    #[must_use]
+    pub fn persisted(&self) -> Self {
+        let mut kept = self.clone();
+        kept.named.retain(|_, options| options.persist);
+        if !self.keeps_auto() {
+            (kept.auto, kept.known) = (None, BTreeSet::new());
+        }
+        kept
+    }
+
+    /// Whether a request changes or removes a clamp that is kept across reboots.
+    #[must_use]
+    pub fn loses_kept(&self, request: &Request) -> bool {
+        match request {
+            Request::ClampOn(Target::Auto, _) | Request::ClampOff(Target::Auto) => self.keeps_auto(),
+            Request::ClampOn(Target::Link(link), _) | Request::ClampOff(Target::Link(link)) => {
+                self.named.get(link).is_some_and(|options| options.persist)
+            }
+            Request::Reset => !self.persisted().is_empty(),
+        }
+    }
+
+    /// Whether a request names a link for another path MTU than an auto that is kept across reboots
+    /// gives it. It changes nothing kept: the name takes precedence over auto.
+    #[must_use]
+    pub fn overrides_kept_auto(&self, request: &Request) -> bool {
+        let Request::ClampOn(Target::Link(_), options) = request else { return false };
+        self.auto.is_some_and(|auto| auto.persist && auto.mtu != options.mtu)
+    }
+
+    /// Whether a request concerns the state kept across reboots: it asks for that, or it changes
+    /// what is kept.
+    #[must_use]
+    pub fn concerns_kept(&self, request: &Request) -> bool {
+        let asks = matches!(request, Request::Reset | Request::ClampOn(_, ClampOptions { persist: true, .. }));
+        asks || self.loses_kept(request)
+    }
+
+    /// The desired state after `request`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooManyClamps`] for a named link beyond [`MAX_CLAMPS`],
+    /// [`ErrorKind::InvalidOption`] for auto with `any-link`, which only a named link can have.
+    pub fn after(&self, request: &Request) -> Result<Self, Error> {
+        let mut next = self.clone();
+        match request {
+            Request::ClampOn(Target::Auto, ClampOptions { any_link: true, .. }) => {
+                return Err(ErrorKind::InvalidOption
+                    .because("option `any-link` needs a link: it cannot be given for every VPN link at once"));
+            }
+            Request::ClampOn(Target::Auto, options) => next.auto = Some(*options),
+            Request::ClampOn(Target::Link(link), options) => drop(next.named.insert(link.clone(), *options)),
+            Request::ClampOff(Target::Auto) => next.auto = None,
+            Request::ClampOff(Target::Link(link)) => drop(next.named.remove(link)),
+            Request::Reset => next = Self::default(),
+        }
+        if next.named.len() > MAX_CLAMPS.max(self.named.len()) {
+            return Err(ErrorKind::TooManyClamps.because(format!("there are {MAX_CLAMPS} clamps already")));
+        }
+        Ok(next)
+    }
+}
+
+impl Request {
+    /// The options of `ClampOn`, as details for polkit and for the log.
+    #[must_use]
+    pub fn options(&self) -> Vec<(&'static str, String)> {
+        let Self::ClampOn(_, options) = self else { return Vec::new() };
+        let mtu = options.mtu.map_or_else(|| "route".to_owned(), |mtu| mtu.to_string());
+        vec![("mtu", mtu), ("persist", yes_or_no(options.persist))]
+    }
+}
+
+/// A detail for polkit and for the log.
+#[must_use]
+pub fn yes_or_no(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
+}
 
 /// The desired rules, and the clamps to report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -111,7 +224,7 @@ pub fn may_be_in_use(link: &Link) -> bool {
 ///
 /// # Errors
 /// [`ErrorKind::NotVpnLink`], with the kind that the kernel reports.
-pub fn accept(name: &LinkName, options: ClampOptions, link: Option<&Link>) -> Result<(), airpods_dbus::Error> {
+pub fn accept(name: &LinkName, options: ClampOptions, link: Option<&Link>) -> Result<(), Error> {
     let Some(link) = link.filter(|link| !options.any_link && !link.kind.is_vpn()) else { return Ok(()) };
     let kind = match link.kind.info_kind.as_str() {
         "" => "a network card".to_owned(),

@@ -1,4 +1,4 @@
-//! The choice of links to clamp, tested on values.
+//! Requests, and the choice of links to clamp, tested on values.
 #![allow(clippy::unwrap_used)]
 
 use airpods_dbus::{ClampState, LinkKind, PathMtu};
@@ -27,8 +27,8 @@ fn auto() -> Desired {
     Desired { auto: Some(ClampOptions::default()), ..Desired::default() }
 }
 
-fn fixed() -> ClampOptions {
-    ClampOptions { mtu: Some(PathMtu::new(1300).unwrap()), ..ClampOptions::default() }
+fn fixed(bytes: u32) -> ClampOptions {
+    ClampOptions { mtu: Some(PathMtu::new(bytes).unwrap()), ..ClampOptions::default() }
 }
 
 /// The plan of a helper that already knows these names.
@@ -139,7 +139,7 @@ fn auto_stays_within_the_bound_and_prefers_links_that_are_there() {
 #[test]
 fn a_kept_auto_has_its_places_before_names_that_are_not_kept() {
     let keep = ClampOptions { persist: true, ..ClampOptions::default() };
-    let mut desired = Desired { auto: Some(keep), ..named([("kept", keep), ("wg1", fixed())]) };
+    let mut desired = Desired { auto: Some(keep), ..named([("kept", keep), ("wg1", fixed(1300))]) };
     for number in desired.named.len()..MAX_CLAMPS {
         desired.named.insert(name(&format!("absent{number}")), ClampOptions::default());
     }
@@ -197,4 +197,138 @@ fn a_kind_is_shown_without_its_control_characters() {
         error.message(),
         "`x0` is no VPN link but a link of kind `ev\\u{1b}[31mil`; the option `any-link` clamps it all the same"
     );
+}
+
+fn on(target: &str, options: ClampOptions) -> Request {
+    Request::ClampOn(Target::parse(target).unwrap(), options)
+}
+
+fn off(target: &str) -> Request {
+    Request::ClampOff(Target::parse(target).unwrap())
+}
+
+#[test]
+fn asking_twice_changes_something_once() {
+    for target in ["wg0", ""] {
+        let request = on(target, ClampOptions::default());
+        let once = Desired::default().after(&request).unwrap();
+        assert_ne!(once, Desired::default());
+        assert_eq!(once.after(&request).unwrap(), once);
+    }
+}
+
+#[test]
+fn taking_back_what_was_never_asked_for_changes_nothing() {
+    for request in [off("wg0"), off(""), Request::Reset] {
+        assert_eq!(Desired::default().after(&request).unwrap(), Desired::default());
+    }
+}
+
+#[test]
+fn other_options_change_a_clamp() {
+    let before = Desired::default().after(&on("wg0", ClampOptions::default())).unwrap();
+    let fixed_now = before.after(&on("wg0", fixed(1300))).unwrap();
+    assert_eq!(fixed_now.named[&name("wg0")], fixed(1300));
+    let kept = fixed_now.after(&on("wg0", ClampOptions { persist: true, ..fixed(1300) })).unwrap();
+    assert_ne!(kept, fixed_now);
+    assert_eq!(kept.persisted(), kept);
+}
+
+#[test]
+fn auto_takes_a_path_mtu_and_no_option_that_belongs_to_one_link() {
+    let on_now = Desired::default().after(&on("", ClampOptions::default())).unwrap();
+    assert_eq!(on_now.after(&on("", fixed(1300))).unwrap().auto, Some(fixed(1300)));
+    let any = ClampOptions { any_link: true, ..ClampOptions::default() };
+    assert_eq!(Desired::default().after(&on("", any)).unwrap_err().kind(), ErrorKind::InvalidOption);
+}
+
+#[test]
+fn one_clamp_too_many_is_refused_and_an_old_one_can_still_change() {
+    let mut full = Desired::default();
+    for number in 0..MAX_CLAMPS {
+        full = full.after(&on(&format!("wg{number}"), ClampOptions::default())).unwrap();
+    }
+    let error = full.after(&on("wg-more", ClampOptions::default())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooManyClamps);
+    assert!(full.after(&on("wg0", fixed(1300))).is_ok());
+}
+
+#[test]
+fn only_what_is_marked_so_is_kept_across_reboots() {
+    let keep = ClampOptions { persist: true, ..ClampOptions::default() };
+    let desired = Desired {
+        auto: Some(ClampOptions::default()),
+        named: [(name("wg0"), keep), (name("wg1"), ClampOptions::default())].into(),
+        known: [name("tun0")].into(),
+    };
+    let kept = Desired { named: [(name("wg0"), keep)].into(), ..Desired::default() };
+    assert_eq!(desired.persisted(), kept);
+    let with_auto = Desired { auto: Some(keep), ..desired };
+    assert_eq!(with_auto.persisted(), Desired { auto: Some(keep), known: [name("tun0")].into(), ..kept });
+}
+
+#[test]
+fn a_request_concerns_persistent_clamps_if_it_sets_or_changes_one() {
+    let keep = ClampOptions { persist: true, ..ClampOptions::default() };
+    let kept = Desired { auto: Some(keep), named: [(name("wg0"), keep)].into(), ..Desired::default() };
+    for before in [&Desired::default(), &kept] {
+        assert!(before.concerns_kept(&Request::Reset));
+        assert!(before.concerns_kept(&on("wg0", keep)) && before.concerns_kept(&on("", keep)));
+        assert!(!before.concerns_kept(&on("wg1", fixed(1300))) && !before.concerns_kept(&off("wg1")));
+    }
+    for request in [off("wg0"), off(""), on("wg0", fixed(1300)), on("", ClampOptions::default())] {
+        assert!(kept.concerns_kept(&request), "{request:?}");
+        assert!(!Desired::default().concerns_kept(&request), "{request:?}");
+    }
+}
+
+#[test]
+fn a_request_without_persist_changes_the_kept_part_only_if_it_loses_a_kept_clamp() {
+    let keep = ClampOptions { persist: true, ..fixed(1300) };
+    let named = [(name("wg0"), keep), (name("wg1"), fixed(1300))].into();
+    let kept = Desired { auto: Some(keep), named, ..Desired::default() };
+    let plain = ClampOptions::default();
+    for (request, loses) in [
+        (on("wg0", plain), true),
+        (on("", plain), true),
+        (off("wg0"), true),
+        (off(""), true),
+        (Request::Reset, true),
+        (on("wg1", plain), false),
+        (on("wg2", plain), false),
+        (off("wg1"), false),
+        (off("wg2"), false),
+    ] {
+        let next = kept.after(&request).unwrap();
+        assert_eq!(kept.loses_kept(&request), loses, "{request:?}");
+        assert_eq!(kept.persisted() != next.persisted(), loses, "{request:?}");
+    }
+}
+
+#[test]
+fn a_name_with_another_path_mtu_overrides_a_kept_auto() {
+    let (keep, plain) = (ClampOptions { persist: true, ..fixed(1300) }, ClampOptions::default());
+    let named = [(name("wg1"), fixed(1300))].into();
+    let kept = Desired { auto: Some(keep), named, ..Desired::default() };
+    for (request, overrides) in [
+        (on("wg0", plain), true),
+        (on("wg1", plain), true),
+        (on("wg0", fixed(1400)), true),
+        (on("wg0", fixed(1300)), false),
+        (on("", plain), false),
+        (off("wg1"), false),
+        (Request::Reset, false),
+    ] {
+        assert_eq!(kept.overrides_kept_auto(&request), overrides, "{request:?}");
+        let temporary = Desired { auto: Some(fixed(1300)), ..kept.clone() };
+        assert!(!temporary.overrides_kept_auto(&request), "{request:?}");
+    }
+}
+
+#[test]
+fn reset_drops_everything() {
+    let auto = Some(ClampOptions::default());
+    let named = [(name("wg0"), fixed(1300))].into();
+    let desired = Desired { auto, named, known: [name("wg1")].into() };
+    assert_eq!(desired.after(&Request::Reset).unwrap(), Desired::default());
 }

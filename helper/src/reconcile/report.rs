@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use airpods_dbus::{ClampOptions, ClampState, ClampStatus, Error, LinkName, Status, Target};
+use airpods_dbus::{ClampState, ClampStatus, Error, LinkName, Status, Target};
 
 use super::{Condition, Reconciler};
 use crate::clamp::{self, Plan, Request};
@@ -66,14 +66,13 @@ impl Reconciler {
     ///
     /// # Errors
     /// [`Error`] if the kernel cannot be read.
-    pub fn narrowed(&mut self, request: Request) -> Result<Request, Error> {
-        match request {
-            Request::ClampOn(Target::Link(link), options) if options.any_link => {
-                let is_vpn = self.kernel.link(&link)?.is_some_and(|there| there.kind.is_vpn());
-                Ok(Request::ClampOn(Target::Link(link), ClampOptions { any_link: !is_vpn, ..options }))
-            }
-            other => Ok(other),
+    pub fn narrowed(&mut self, mut request: Request) -> Result<Request, Error> {
+        if let Request::ClampOn(Target::Link(link), options) = &mut request
+            && options.any_link
+        {
+            options.any_link = !self.kernel.link(link)?.is_some_and(|there| there.kind.is_vpn());
         }
+        Ok(request)
     }
 
     /// The current properties.
