@@ -17,7 +17,7 @@ use super::quota::Quota;
 use super::snapshot::Snapshots;
 use crate::authority::Authority;
 use crate::log::{Line, Log};
-use crate::reconcile::{Announcement, Reconciler};
+use crate::reconcile::{Properties, Reconciler};
 
 /// The state that all calls share.
 pub struct Service {
@@ -33,8 +33,9 @@ pub struct Service {
     /// The log for lines about something without effect.
     pub(super) limited_log: Arc<LimitedLog>,
     pub(crate) runtime: SharedRuntime,
-    /// Held while a signal is computed and sent, so that the last signal has the latest values.
-    announcing: AsyncMutex<()>,
+    /// The properties of the last signal. Held while a signal is computed and sent, so that the
+    /// last one has the latest values.
+    announced: AsyncMutex<Properties>,
     /// Held while the persistent file is written, until memory agrees with it. So no older text
     /// replaces a newer one. It is set once a failure to write names has been logged.
     pub(super) disk: AsyncMutex<bool>,
@@ -60,7 +61,7 @@ impl Service {
             log,
             limited_log,
             runtime,
-            announcing: AsyncMutex::new(()),
+            announced: AsyncMutex::default(),
             disk: AsyncMutex::new(false),
             last_call: Mutex::new(Instant::now()),
             call_over: Event::new(),
@@ -87,9 +88,10 @@ impl Service {
 
     /// Sends the signal that is due, if any.
     pub async fn announce(&self, connection: &Connection) {
-        let _announcing = self.announcing.lock().await;
-        let announcement = self.reconciler().take_announcement(Instant::now());
-        if let Some((before, now)) = announcement
+        let mut announced = self.announced.lock().await;
+        let now = self.reconciler().properties(Instant::now());
+        let before = std::mem::replace(&mut *announced, now.clone());
+        if before != now
             && let Err(error) = changed(connection, &before, &now).await
         {
             self.log.write(Line::warning("signal-not-sent").with("cause", error));
@@ -176,7 +178,7 @@ impl Service {
 }
 
 /// Sends `PropertiesChanged` with the changed properties.
-async fn changed(connection: &Connection, before: &Announcement, now: &Announcement) -> zbus::Result<()> {
+async fn changed(connection: &Connection, before: &Properties, now: &Properties) -> zbus::Result<()> {
     let clamps = (before.clamps != now.clamps).then(|| ("Clamps", Variant::from(now.clamps.clone())));
     let auto = (before.auto != now.auto).then(|| ("Auto", Variant::from(now.auto)));
     let values: HashMap<&str, Variant<'_>> = clamps.into_iter().chain(auto).collect();

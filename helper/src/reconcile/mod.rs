@@ -25,12 +25,12 @@ use crate::log::{Line, Log};
 use crate::state::{StateDirs, StateText};
 use repair::{Condition, Failure, Table};
 
-pub use report::{Announcement, VERSION};
+pub use report::{Properties, VERSION};
 
 /// The error message for callers while the helper is stopping.
 pub(crate) const LEAVING: &str = "the helper is stopping; call again in a moment";
 
-/// The error message for callers if the persistent file cannot be changed.
+/// The error for callers if the persistent file cannot be changed.
 pub(crate) fn not_kept(cause: impl Display) -> Error {
     ErrorKind::ApplyFailed.because(format!("cannot change what is kept across reboots: {cause}"))
 }
@@ -55,7 +55,6 @@ pub struct Reconciler {
     /// The back-off for repairs after changes by other programs.
     repairs: Backoff,
     failure: Option<Failure>,
-    announced: Announcement,
     is_leaving: bool,
 }
 
@@ -83,7 +82,6 @@ impl Reconciler {
             are_names_due: false,
             repairs: Backoff::new(backoff::REPAIRS),
             failure: None,
-            announced: Announcement::default(),
             is_leaving: false,
         }
     }

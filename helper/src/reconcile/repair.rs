@@ -79,7 +79,7 @@ impl Reconciler {
         let cause = error.to_string();
         if before.as_ref().is_none_or(|before| before.cause != cause) {
             let event = if refused.is_some() { "rules-refused" } else { "kernel-not-read" };
-            self.log.write(Line::error(event).with("cause", &cause).with("hint", "it is tried again"));
+            self.log.write(Line::error(event).with("cause", &cause));
         }
         let mut retries = before.map_or_else(|| Backoff::new(backoff::RETRIES), |before| before.retries);
         retries.hit(now);

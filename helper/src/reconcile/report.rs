@@ -1,4 +1,4 @@
-//! The reconciler's reports: status, properties, and the changes since the last signal.
+//! The reconciler's reports: status and properties.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::kernel::{Links, Ruleset};
 
 /// The values of the properties with a change signal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Announcement {
+pub struct Properties {
     /// `Clamps`: the links under an active clamp.
     pub clamps: Vec<String>,
     /// `Auto`.
@@ -77,18 +77,10 @@ impl Reconciler {
 
     /// The current properties.
     #[must_use]
-    pub fn properties(&self, now: Instant) -> Announcement {
+    pub fn properties(&self, now: Instant) -> Properties {
         let clamps = self.clamps(&self.plan, &self.table.in_force, now);
         let active = clamps.filter(|clamp| clamp.state == ClampState::Active).map(|clamp| clamp.link);
-        Announcement { clamps: active.collect(), auto: self.desired.auto.is_some() }
-    }
-
-    /// The former and the current properties, if they differ. The current ones then count as
-    /// announced.
-    pub fn take_announcement(&mut self, now: Instant) -> Option<(Announcement, Announcement)> {
-        let current = self.properties(now);
-        let before = std::mem::replace(&mut self.announced, current.clone());
-        (before != current).then_some((before, current))
+        Properties { clamps: active.collect(), auto: self.desired.auto.is_some() }
     }
 }
 

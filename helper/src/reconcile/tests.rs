@@ -188,13 +188,13 @@ fn a_read_that_fails_changes_no_state_and_announces_nothing_and_is_tried_again()
     let mut fixture = fixture();
     fixture.commit(&on("wg0")).unwrap();
     let now = Instant::now();
-    fixture.reconciler.take_announcement(now);
+    let before = fixture.reconciler.properties(now);
     fixture.kernel.set_unreadable(true);
     fixture.kernel.remove_table();
     for _ in 0..10 {
         assert!(fixture.reconciler.reconcile(&[by_nft(7)], now).unwrap() <= Duration::from_secs(1));
     }
-    assert_eq!(fixture.reconciler.take_announcement(now), None);
+    assert_eq!(fixture.reconciler.properties(now), before, "nothing is announced");
     assert_eq!(fixture.reconciler.properties(now).clamps, ["wg0"], "the last known state stands");
     assert!(fixture.reconciler.status(now).is_err(), "what is not known is not told as off");
     assert_eq!(fixture.lines.all().iter().filter(|line| line.event() == "kernel-not-read").count(), 1);
@@ -369,17 +369,6 @@ fn a_reconciler_is_idle_until_something_is_asked_for_and_again_when_all_is_dropp
     assert!(!fixture.reconciler.is_idle());
     fixture.commit(&Request::Reset).unwrap();
     assert!(fixture.reconciler.is_idle());
-}
-
-#[test]
-fn changes_are_announced_once() {
-    let mut fixture = fixture();
-    let now = Instant::now();
-    assert_eq!(fixture.reconciler.take_announcement(now), None);
-    fixture.commit(&on("wg0")).unwrap();
-    let (before, after) = fixture.reconciler.take_announcement(now).unwrap();
-    assert_eq!((before.clamps.len(), after.clamps), (0, vec!["wg0".to_owned()]));
-    assert_eq!(fixture.reconciler.take_announcement(now), None);
 }
 
 #[test]
