@@ -78,6 +78,7 @@ impl fmt::Display for Line {
 /// Escapes everything but printable ASCII, and also the backslash and the double quote. The single
 /// quote stays readable, because sentences use it.
 fn escaped(text: &str) -> String {
+    // Each quote has its own backslash here, so no other backslash can be taken for it.
     text.escape_default().to_string().replace("\\'", "'")
 }
 
