@@ -1,13 +1,12 @@
 //! Reads links from rtnetlink.
 
-use std::collections::BTreeSet;
 use std::io;
 
 use airpods_dbus::{InvalidLinkName, LinkKind, LinkName, Unclampable};
 use nix::libc;
 
 use super::routes;
-use super::socket::{ALL, Socket};
+use super::socket::Socket;
 use crate::kernel::wire::{Attributes, attribute};
 use crate::kernel::{Link, Links, Routes};
 
@@ -20,17 +19,17 @@ const IFINFOMSG: usize = 16;
 /// Reads all links, and the routes of those that `routes_of` selects.
 pub(super) fn links(socket: &mut Socket, routes_of: &dyn Fn(&Link) -> bool) -> io::Result<Links> {
     let (mut links, mut unclampable) = (Vec::new(), Vec::new());
-    let answers = socket.ask(libc::RTM_GETLINK, libc::NLM_F_DUMP, &question(None), ALL)?;
+    let answers = socket.ask(libc::RTM_GETLINK, libc::NLM_F_DUMP, &question(None))?;
     for (index, link) in answers.iter().filter_map(|answer| link(&answer.body)) {
         match link {
             Ok(link) => links.push((index, link)),
             Err(vpn) => unclampable.push(vpn),
         }
     }
-    let asked: Vec<_> = links.iter_mut().filter(|(_, link)| routes_of(link)).collect();
-    let own = if asked.is_empty() { BTreeSet::new() } else { routes::own_addresses(socket)? };
-    for (index, link) in asked {
-        link.routes = routes::through(socket, *index, &own)?;
+    let asked = links.iter().filter(|(_, link)| routes_of(link)).map(|(index, _)| *index).collect();
+    let routes = routes::through(socket, &asked)?;
+    for (index, link) in &mut links {
+        link.routes = routes.get(index).copied().unwrap_or_default();
     }
     unclampable.sort_by(|one, other| one.link.cmp(&other.link));
     Ok(Links { named: links.into_iter().map(|(_, link)| link).collect(), unclampable })
@@ -38,7 +37,7 @@ pub(super) fn links(socket: &mut Socket, routes_of: &dyn Fn(&Link) -> bool) -> i
 
 /// Looks up one link by its name.
 pub(super) fn by_name(socket: &mut Socket, name: &LinkName) -> io::Result<Option<Link>> {
-    let answers = match socket.ask(libc::RTM_GETLINK, libc::NLM_F_ACK, &question(Some(name)), ALL) {
+    let answers = match socket.ask(libc::RTM_GETLINK, libc::NLM_F_ACK, &question(Some(name))) {
         Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
         answers => answers?,
     };

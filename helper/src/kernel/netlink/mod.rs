@@ -24,7 +24,7 @@ use super::table::{NAME, change};
 use super::wire::{Object, inet, nft_kind, nfta};
 use super::{Applied, Events, Kernel, KernelError, Link, Links, Ruleset, TableState};
 use events::Monitor;
-use socket::{ALL, Socket};
+use socket::Socket;
 
 /// The kernel of the network namespace in which it was opened.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Netlink {
     fn objects(&mut self, kind: i32, names: &[(u16, &str)]) -> Result<Vec<Object>, KernelError> {
         let is_dump = matches!(kind, libc::NFT_MSG_GETRULE | libc::NFT_MSG_GETSETELEM);
         let flags = if is_dump { libc::NLM_F_DUMP } else { libc::NLM_F_ACK };
-        match self.rules()?.ask(nft_kind(kind), flags, &inet(names), ALL) {
+        match self.rules()?.ask(nft_kind(kind), flags, &inet(names)) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(Vec::new()),
             answers => answers.map_err(KernelError::of_question),
         }

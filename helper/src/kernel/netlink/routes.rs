@@ -1,16 +1,18 @@
 //! The routes through a link and their MTU, read from rtnetlink.
 //!
-//! There may be hundreds of thousands of routes. So they are read for one link at a time, the
-//! kernel leaves those of other links out, and reading ends when enough is known.
+//! There may be hundreds of thousands of routes. So they are read for a few links at a time, the
+//! kernel leaves those of other links out, and reading ends when enough is known. No route is kept
+//! after it was read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::ControlFlow;
 
 use nix::libc;
 
-use super::socket::{ALL, Socket};
+use super::socket::Socket;
 use crate::kernel::Routes;
-use crate::kernel::wire::{Attributes, Object, attribute};
+use crate::kernel::wire::{Attributes, attribute};
 
 /// `RTNH_F_DEAD` of `linux/rtnetlink.h`: the next hop's link is down.
 const RTNH_F_DEAD: u8 = 1;
@@ -24,48 +26,79 @@ const RTNEXTHOP: usize = 8;
 /// Bytes of `struct rtmsg`.
 const RTMSG: usize = 12;
 
+/// Up to this many links are read with one dump each. For each dump the kernel walks all its
+/// routes, so more links share one dump.
+const ONE_BY_ONE: usize = 8;
+
 /// The number of routes to read through a link before reading ends, if one of them counts. An MTU
 /// on a later route is missed.
 const MAX_ROUTES: usize = 1024;
 
-/// The host's own addresses.
-pub(super) fn own_addresses(socket: &mut Socket) -> io::Result<BTreeSet<Vec<u8>>> {
-    let answers = socket.ask(libc::RTM_GETROUTE, libc::NLM_F_DUMP, &question(libc::RTN_LOCAL, None), ALL)?;
-    let local = answers.iter().filter_map(|answer| Route::read(&answer.body)).filter(|it| it.kind == libc::RTN_LOCAL);
-    Ok(local.filter_map(|route| route.destination().map(<[u8]>::to_vec)).collect())
-}
-
-/// The routes through a link, by its index.
+/// The routes through each of these links, by index.
 ///
 /// Routes that carry traffic to elsewhere count, also the one that comes with an address for its
 /// own network: many VPNs have no other. Routes that only describe the link or the host do not.
 /// Those are the table `local`, types other than unicast, routes to the host's own addresses,
 /// IPv6's link-local and all multicast networks, and cached copies.
-pub(super) fn through(socket: &mut Socket, link: i32, own: &BTreeSet<Vec<u8>>) -> io::Result<Routes> {
-    let (question, mut limit) = (question(libc::RTN_UNICAST, Some(link)), MAX_ROUTES);
-    loop {
-        let answers = match socket.ask(libc::RTM_GETROUTE, libc::NLM_F_DUMP, &question, limit) {
-            // The link has been removed meanwhile.
-            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(Routes::default()),
-            answers => answers?,
-        };
-        let routes = routes_of(link, &answers, own);
-        if routes.any || answers.len() < limit {
-            return Ok(routes);
-        }
-        limit = ALL;
+pub(super) fn through(socket: &mut Socket, links: &BTreeSet<i32>) -> io::Result<BTreeMap<i32, Routes>> {
+    let mut search = Search { links, own: BTreeSet::new(), found: BTreeMap::new() };
+    if links.is_empty() {
+        return Ok(search.found);
+    }
+    visit(socket, libc::RTN_LOCAL, None, &mut |route| {
+        search.own.extend(route.destination().filter(|_| route.kind == libc::RTN_LOCAL).map(<[u8]>::to_vec));
+        ControlFlow::Continue(())
+    })?;
+    let dumps = if links.len() > ONE_BY_ONE { vec![None] } else { links.iter().copied().map(Some).collect() };
+    for link in dumps {
+        let mut read = 0;
+        visit(socket, libc::RTN_UNICAST, link, &mut |route| {
+            read += 1;
+            search.take(route);
+            let is_enough = read >= MAX_ROUTES && link.is_some_and(|link| search.found.contains_key(&link));
+            if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+    }
+    Ok(search.found)
+}
+
+/// Reads routes of a type, through one link or all, until `each` breaks.
+fn visit(
+    socket: &mut Socket,
+    kind: u8,
+    link: Option<i32>,
+    each: &mut dyn FnMut(&Route<'_>) -> ControlFlow<()>,
+) -> io::Result<()> {
+    let visited = socket.visit(libc::RTM_GETROUTE, libc::NLM_F_DUMP, &question(kind, link), &mut |message| {
+        // If the answers start again, those so far stay valid: a route that is read twice changes
+        // nothing.
+        message.and_then(|message| Route::read(message.body)).map_or(ControlFlow::Continue(()), |route| each(&route))
+    });
+    match visited {
+        // The link has been removed meanwhile.
+        Err(error) if link.is_some() && error.raw_os_error() == Some(libc::ENODEV) => Ok(()),
+        visited => visited,
     }
 }
 
-/// The routes through a link among the kernel's answers.
-fn routes_of(link: i32, answers: &[Object], own: &BTreeSet<Vec<u8>>) -> Routes {
-    let is_own = |route: &Route<'_>| route.destination().is_some_and(|to| own.contains(to));
-    let routes = answers.iter().filter_map(|answer| Route::read(&answer.body));
-    let routes = routes.filter(|route| route.leads_elsewhere() && !is_own(route) && route.links().contains(&link));
-    routes.fold(Routes::default(), |found, route| Routes {
-        any: true,
-        mtu: found.mtu.into_iter().chain(route.mtu()).min(),
-    })
+/// The routes found so far.
+struct Search<'a> {
+    links: &'a BTreeSet<i32>,
+    /// Destinations that are the host's own addresses.
+    own: BTreeSet<Vec<u8>>,
+    found: BTreeMap<i32, Routes>,
+}
+
+impl Search<'_> {
+    fn take(&mut self, route: &Route<'_>) {
+        if !route.leads_elsewhere() || route.destination().is_some_and(|to| self.own.contains(to)) {
+            return;
+        }
+        for link in route.links().into_iter().filter(|link| self.links.contains(link)) {
+            let routes = self.found.entry(link).or_default();
+            *routes = Routes { any: true, mtu: routes.mtu.into_iter().chain(route.mtu()).min() };
+        }
+    }
 }
 
 /// The body of a request for routes of a type (`RTN_*`), through one link or all: `struct rtmsg`

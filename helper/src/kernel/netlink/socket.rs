@@ -27,9 +27,6 @@ const ATTEMPTS: u32 = 16;
 /// The kernel's own netlink port.
 const KERNEL: u32 = 0;
 
-/// No limit on the number of answers.
-pub(super) const ALL: usize = usize::MAX;
-
 sockopt_impl!(
     /// Makes rtnetlink check requests strictly and filter the answer by them
     /// (`NETLINK_GET_STRICT_CHK`, since Linux 4.20).
@@ -110,33 +107,57 @@ impl Socket {
         self.take(each)
     }
 
-    /// Sends a request and returns up to `limit` answers; the error is the errno of a refusal. It
-    /// asks again if the kernel reports a change during a dump, or if answers were lost.
+    /// Sends a request and returns all answers; the error is the errno of a refusal.
     ///
     /// `flags` asks for all objects with `NLM_F_DUMP`, or for one with `NLM_F_ACK`. Both make the
     /// kernel mark the end of its answers.
-    pub(super) fn ask(&mut self, kind: u16, flags: i32, body: &[u8], limit: usize) -> io::Result<Vec<Object>> {
+    pub(super) fn ask(&mut self, kind: u16, flags: i32, body: &[u8]) -> io::Result<Vec<Object>> {
+        let mut answers = Vec::new();
+        self.visit(kind, flags, body, &mut |message| {
+            match message {
+                Some(message) => answers.push(message.object()),
+                None => answers.clear(),
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok(answers)
+    }
+
+    /// Like [`Self::ask`], but passes each answer to `each` until it breaks, and keeps none. `each`
+    /// gets `None` if the kernel reports a change during a dump, or answers were lost: then the
+    /// answers start again.
+    ///
+    /// The caller's thread has to be in the network namespace of the socket.
+    pub(super) fn visit(
+        &mut self,
+        kind: u16,
+        flags: i32,
+        body: &[u8],
+        each: &mut dyn FnMut(Option<&Message<'_>>) -> ControlFlow<()>,
+    ) -> io::Result<()> {
         for _ in 0..ATTEMPTS {
             self.sequence = self.sequence.wrapping_add(1);
-            let (sequence, mut answers, mut end, mut is_torn) = (self.sequence, Vec::new(), None, false);
+            let (sequence, mut end, mut is_torn, mut is_enough) = (self.sequence, None, false, false);
             let was_lost = self.exchange(&framed(kind, flags, sequence, body), &mut |message| {
                 if message.sequence == sequence {
                     is_torn |= message.was_interrupted();
                     end = message.errno();
-                    answers.extend(end.is_none().then(|| message.object()));
+                    is_enough = end.is_none() && each(Some(message)).is_break();
                 }
-                if answers.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+                if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
             match end {
-                Some(0) if !is_torn && !was_lost => return Ok(answers),
+                Some(0) if !is_torn && !was_lost => return Ok(()),
                 Some(errno) if errno != 0 => return Err(Errno::from_raw(errno).into()),
-                None if answers.len() >= limit => {
-                    // The kernel keeps the rest of the dump for this socket.
-                    *self = Self::open(self.protocol, 0)?;
-                    return Ok(answers);
-                }
+                // The kernel keeps the rest of a dump for this socket, and takes no other one. The
+                // socket for rules keeps its port, by which events are recognised as our own.
+                None if self.protocol == SockProtocol::NetlinkRoute => *self = Self::open(self.protocol, 0)?,
                 _ => {}
             }
+            if is_enough {
+                return Ok(());
+            }
+            let _ = each(None);
         }
         let kept_changing = "the kernel's tables kept changing while they were read, or its answers got lost";
         Err(io::Error::new(io::ErrorKind::Interrupted, kept_changing))
