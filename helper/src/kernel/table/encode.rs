@@ -9,7 +9,7 @@ use nftnl::set::{Set as NftSet, SetKey};
 use nftnl::{ChainType, MsgType, NlMsg, Policy, ProtoFamily, Rule as NftRule, Table};
 use nix::libc;
 
-use super::expression::{Raw, SetExt, TableMessage};
+use super::expression::{Raw, SetExt, TableMessage, Value};
 use super::layout::{Chain, Direction, Family, Layout, Rule, Set, WITH_FIXED};
 use super::{Change, NAME, Ruleset};
 use crate::kernel::wire::{Message, Object, messages};
@@ -130,9 +130,9 @@ impl Writer {
 }
 
 /// nft's number of the type `integer` (`TYPE_INTEGER` in nftables' `include/datatype.h`).
-const INTEGER: [u8; 4] = 4_u32.to_ne_bytes();
+const INTEGER: u32 = 4;
 /// Bytes of an MSS.
-const MSS_LEN: [u8; 4] = 2_u32.to_ne_bytes();
+const MSS_LEN: u32 = 2;
 
 /// A link's name as the key of a set: nft's `TYPE_IFNAME`, padded to `IFNAMSIZ` bytes.
 struct IfName<'a>(&'a LinkName);
@@ -154,11 +154,9 @@ fn nft_set(table: &Table, set: Set) -> NftSet<'_, IfName<'_>> {
         Set::Mss(Family::Ipv6) => 3,
     };
     let mut nft_set = NftSet::new_named(&c_string(set.name()), number, table, ProtoFamily::Inet);
-    nft_set.set(sys::NFTNL_SET_USERDATA, &userdata(set));
+    nft_set.describe(&userdata(set));
     if set.is_map() {
-        nft_set.set(sys::NFTNL_SET_FLAGS, &libc::NFT_SET_MAP.to_ne_bytes());
-        nft_set.set(sys::NFTNL_SET_DATA_TYPE, &INTEGER);
-        nft_set.set(sys::NFTNL_SET_DATA_LEN, &MSS_LEN);
+        nft_set.map_to(INTEGER, MSS_LEN);
     }
     nft_set
 }
@@ -174,8 +172,8 @@ fn nft_chain<'t>(table: &'t Table, chain: &Chain) -> nftnl::Chain<'t> {
 }
 
 /// Numbers of `linux/netfilter/nf_tables.h`: `NFT_RT_TCPMSS`, `NFT_EXTHDR_OP_TCPOPT`.
-const RT_TCPMSS: [u8; 4] = 3_u32.to_ne_bytes();
-const EXTHDR_TCPOPT: [u8; 4] = 1_u32.to_ne_bytes();
+const RT_TCPMSS: u32 = 3;
+const EXTHDR_TCPOPT: u32 = 1;
 
 /// `IPPROTO_TCP`.
 const TCP: u8 = 6;
@@ -187,11 +185,11 @@ const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 /// The TCP option maximum segment size (RFC 9293, section 3.2), and the offset of its value behind
 /// kind and length.
-const TCPOPT_MSS: [u8; 1] = [2];
-const MSS_OFFSET: [u8; 4] = 2_u32.to_ne_bytes();
+const TCPOPT_MSS: u8 = 2;
+const MSS_OFFSET: u32 = 2;
 
 /// `NFT_REG_1`, the only register in use.
-const REGISTER: &[u8] = &1_u32.to_ne_bytes();
+const REGISTER: Value<'static> = Value::U32(1);
 
 /// The rule as expressions, the same that nft makes of the rule's text.
 fn nft_rule<'c>(chain: &'c nftnl::Chain<'_>, rule: Rule) -> NftRule<'c> {
@@ -242,7 +240,7 @@ fn load_link(rule: &mut NftRule<'_>, family: Family, direction: Direction) {
 /// Continues for links in the set. With a map, the value replaces the name in the register.
 fn look_up(rule: &mut NftRule<'_>, set: Set) {
     let name = c_string(set.name());
-    let key = [(sys::NFTNL_EXPR_LOOKUP_SREG, REGISTER), (sys::NFTNL_EXPR_LOOKUP_SET, name.as_bytes_with_nul())];
+    let key = [(sys::NFTNL_EXPR_LOOKUP_SREG, REGISTER), (sys::NFTNL_EXPR_LOOKUP_SET, Value::Text(&name))];
     let result = set.is_map().then_some((sys::NFTNL_EXPR_LOOKUP_DREG, REGISTER));
     rule.add_expr(&Raw { name: c"lookup", attributes: &key.into_iter().chain(result).collect::<Vec<_>>() });
 }
@@ -251,16 +249,16 @@ fn look_up(rule: &mut NftRule<'_>, set: Set) {
 fn load_route_mss(rule: &mut NftRule<'_>) {
     rule.add_expr(&Raw {
         name: c"rt",
-        attributes: &[(sys::NFTNL_EXPR_RT_KEY, &RT_TCPMSS), (sys::NFTNL_EXPR_RT_DREG, REGISTER)],
+        attributes: &[(sys::NFTNL_EXPR_RT_KEY, Value::U32(RT_TCPMSS)), (sys::NFTNL_EXPR_RT_DREG, REGISTER)],
     });
     rule.add_expr(&Raw {
         name: c"byteorder",
         attributes: &[
             (sys::NFTNL_EXPR_BYTEORDER_DREG, REGISTER),
             (sys::NFTNL_EXPR_BYTEORDER_SREG, REGISTER),
-            (sys::NFTNL_EXPR_BYTEORDER_OP, &libc::NFT_BYTEORDER_HTON.to_ne_bytes()),
-            (sys::NFTNL_EXPR_BYTEORDER_LEN, &MSS_LEN),
-            (sys::NFTNL_EXPR_BYTEORDER_SIZE, &MSS_LEN),
+            (sys::NFTNL_EXPR_BYTEORDER_OP, Value::U32(libc::NFT_BYTEORDER_HTON.cast_unsigned())),
+            (sys::NFTNL_EXPR_BYTEORDER_LEN, Value::U32(MSS_LEN)),
+            (sys::NFTNL_EXPR_BYTEORDER_SIZE, Value::U32(MSS_LEN)),
         ],
     });
 }
@@ -272,10 +270,10 @@ fn lower_mss(rule: &mut NftRule<'_>) {
         name: c"exthdr",
         attributes: &[
             (sys::NFTNL_EXPR_EXTHDR_SREG, REGISTER),
-            (sys::NFTNL_EXPR_EXTHDR_TYPE, &TCPOPT_MSS),
-            (sys::NFTNL_EXPR_EXTHDR_OFFSET, &MSS_OFFSET),
-            (sys::NFTNL_EXPR_EXTHDR_LEN, &MSS_LEN),
-            (sys::NFTNL_EXPR_EXTHDR_OP, &EXTHDR_TCPOPT),
+            (sys::NFTNL_EXPR_EXTHDR_TYPE, Value::U8(TCPOPT_MSS)),
+            (sys::NFTNL_EXPR_EXTHDR_OFFSET, Value::U32(MSS_OFFSET)),
+            (sys::NFTNL_EXPR_EXTHDR_LEN, Value::U32(MSS_LEN)),
+            (sys::NFTNL_EXPR_EXTHDR_OP, Value::U32(EXTHDR_TCPOPT)),
         ],
     });
 }

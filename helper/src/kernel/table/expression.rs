@@ -18,15 +18,24 @@ use nix::libc;
 use super::NAME;
 use crate::kernel::wire::{framed, inet, nft_kind};
 
-/// An expression by its name and attributes (`NFTNL_EXPR_*`). libnftnl fixes the length of each
-/// attribute's value (`src/expr/*.c`): 1 byte, a number of 4 bytes in host byte order, or a
-/// NUL-terminated text. The value must have it.
+/// The value of an attribute. libnftnl fixes the type that each attribute takes (`src/expr/*.c`).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Value<'a> {
+    /// 1 byte.
+    U8(u8),
+    /// 4 bytes in host byte order.
+    U32(u32),
+    /// A NUL-terminated text.
+    Text(&'a CStr),
+}
+
+/// An expression by its name and attributes (`NFTNL_EXPR_*`).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Raw<'a> {
     /// The kernel's name for the expression.
     pub(super) name: &'a CStr,
     /// Its attributes.
-    pub(super) attributes: &'a [(u32, &'a [u8])],
+    pub(super) attributes: &'a [(u32, Value<'a>)],
 }
 
 /// Aborts if an allocation failed, as nftnl itself does when libnftnl is out of memory.
@@ -49,10 +58,17 @@ impl nftnl::expr::Expression for Raw<'_> {
         // SAFETY: the name is NUL-terminated and only read during the call.
         let expression = allocated(unsafe { sys::nftnl_expr_alloc(self.name.as_ptr()) });
         for &(number, value) in self.attributes {
-            let (data, length) = raw(value);
-            // SAFETY: the expression is alive and ours alone; libnftnl copies the value, whose
-            // length is the attribute's.
-            unsafe { sys::nftnl_expr_set(expression.as_ptr(), attribute(number), data, length) };
+            let (expression, number) = (expression.as_ptr(), attribute(number));
+            match value {
+                // SAFETY: the expression is alive and ours alone; the value is passed by copy.
+                Value::U8(value) => unsafe { sys::nftnl_expr_set_u8(expression, number, value) },
+                // SAFETY: as above.
+                Value::U32(value) => unsafe { sys::nftnl_expr_set_u32(expression, number, value) },
+                // SAFETY: as above, and libnftnl copies the NUL-terminated text.
+                Value::Text(text) => unsafe {
+                    sys::nftnl_expr_set_str(expression, number, text.as_ptr());
+                },
+            }
         }
         expression
     }
@@ -78,18 +94,31 @@ unsafe impl NlMsg for TableMessage {
 
 /// Attributes and elements of sets that nftnl's safe API lacks.
 pub(super) trait SetExt {
-    /// Sets an attribute (`NFTNL_SET_*`): bytes, or a number of 4 bytes in host byte order.
-    fn set(&mut self, number: u32, value: &[u8]);
+    /// Makes the set a map to values of this nft type and length in bytes.
+    fn map_to(&mut self, kind: u32, length: u32);
+    /// Attaches the user data that tells nft how to print keys and values.
+    fn describe(&mut self, userdata: &[u8]);
     /// Adds an element of a map.
     fn add_pair(&mut self, key: &[u8], value: &[u8]);
 }
 
 impl<K> SetExt for Set<'_, K> {
-    fn set(&mut self, number: u32, value: &[u8]) {
-        let (data, length) = raw(value);
-        // SAFETY: the set is alive and borrowed for us alone; libnftnl copies the value, whose
-        // length is the attribute's.
-        let done = unsafe { sys::nftnl_set_set_data(self.as_ptr().as_ptr(), attribute(number), data, length) };
+    fn map_to(&mut self, kind: u32, length: u32) {
+        let set = self.as_ptr().as_ptr();
+        let flags = libc::NFT_SET_MAP.cast_unsigned();
+        for (number, value) in
+            [(sys::NFTNL_SET_FLAGS, flags), (sys::NFTNL_SET_DATA_TYPE, kind), (sys::NFTNL_SET_DATA_LEN, length)]
+        {
+            // SAFETY: the set is alive and borrowed for us alone; the value is passed by copy.
+            unsafe { sys::nftnl_set_set_u32(set, attribute(number), value) };
+        }
+    }
+
+    fn describe(&mut self, userdata: &[u8]) {
+        let ((data, length), number) = (raw(userdata), attribute(sys::NFTNL_SET_USERDATA));
+        // SAFETY: the set is alive and borrowed for us alone; libnftnl copies that many bytes from
+        // the slice.
+        let done = unsafe { sys::nftnl_set_set_data(self.as_ptr().as_ptr(), number, data, length) };
         if done != 0 {
             std::process::abort();
         }
