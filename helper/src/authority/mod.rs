@@ -273,7 +273,11 @@ pub async fn authorise(
     if kind == ErrorKind::AuthUnavailable && question.caller.uid == ROOT {
         return Ok(permit());
     }
-    Err(kind.because(format!("{denial}{rest}")))
+    Err(kind.because(match denial {
+        // Its text is for the log: it may tell of the machine what is none of the caller's business.
+        Denial::Failed(_) => format!("polkit could not judge this{rest}"),
+        denial => format!("{denial}{rest}"),
+    }))
 }
 
 #[cfg(test)]

@@ -1,15 +1,14 @@
 //! polkit, the system's authority.
 
 use std::collections::HashMap;
-use std::future::pending;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures_lite::StreamExt;
 use futures_lite::future::or;
-use zbus::fdo::{DBusProxy, NameOwnerChangedStream};
+use zbus::fdo::{self, DBusProxy};
 use zbus::message::Flags;
+use zbus::names::OwnedUniqueName;
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, Message};
 use zruntime::SharedRuntime;
@@ -32,9 +31,12 @@ const PROMPT_TIMEOUT: Duration = Duration::from_secs(300);
 /// limits are 25 s in dbus-daemon (`service_start_timeout`, dbus-daemon(1)) and 90 s in systemd
 /// (`DefaultTimeoutStartSec=`, systemd-system.conf(5)).
 const ACTIVATION_TIMEOUT: Duration = Duration::from_secs(120);
-/// The helper starts to watch polkit only after this delay: an answer that comes sooner needs no
-/// watching.
-const WATCH_DELAY: Duration = Duration::from_millis(250);
+/// How often the helper checks that polkit is still there while it waits for an answer. A watch on
+/// the name would be cheaper, but a call that is dropped while it subscribes leaves the
+/// subscription on the bus, which allows only so many.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// The same at a prompt, which takes as long as the user does.
+const PROMPT_POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// polkitd on the system bus.
 pub struct Polkit {
@@ -68,7 +70,7 @@ impl Polkit {
             Err(error) => Err(match classify(&error) {
                 // polkit looks the subject up on the bus and passes the bus's error on. The bus
                 // gives the same error if polkit itself is missing, so its owner decides.
-                Denial::CallerGone if matches!(self.is_there().await, Ok(false)) => Denial::Absent(error.to_string()),
+                Denial::CallerGone if matches!(self.owner().await, Ok(None)) => Denial::Absent(error.to_string()),
                 denial => denial,
             }),
         }
@@ -77,48 +79,37 @@ impl Polkit {
     /// Completes when waiting is pointless, and returns the reason. While polkit's name has no
     /// owner, the bus is starting polkit, and the bus itself answers the check if that fails.
     async fn given_up(&self, mode: PromptMode) -> Denial {
-        let timeout = if mode == PromptMode::Allowed { PROMPT_TIMEOUT } else { ANSWER_TIMEOUT };
-        // A slow bus proves nothing about polkit, and may have dropped an answer.
-        let (mut changes, mut is_there) = loop {
-            self.runtime.sleep(WATCH_DELAY).await;
-            if let Ok(Ok(watched)) = self.runtime.timeout(ANSWER_TIMEOUT, self.watch()).await {
-                break watched;
-            }
+        let (timeout, interval) = match mode {
+            PromptMode::Forbidden => (ANSWER_TIMEOUT, POLL_INTERVAL),
+            PromptMode::Allowed => (PROMPT_TIMEOUT, PROMPT_POLL_INTERVAL),
         };
-        loop {
-            let limit = if is_there { timeout } else { ACTIVATION_TIMEOUT };
-            match self.runtime.timeout(limit, changes.next()).await {
+        let begun = Instant::now();
+        let (mut asked, mut waited): (Option<OwnedUniqueName>, _) = (None, Duration::ZERO);
+        while begun.elapsed() < ACTIVATION_TIMEOUT + timeout {
+            self.runtime.sleep(interval).await;
+            // A bus that does not answer may hold the answer of polkit, so only time in which the
+            // bus itself answers counts as silence of polkit.
+            let Ok(Ok(owner)) = self.runtime.timeout(ANSWER_TIMEOUT, self.owner()).await else { continue };
+            waited += interval;
+            match owner {
                 // The polkitd that got the question has left the bus.
-                Ok(Some(change)) if change.args().is_ok_and(|args| args.old_owner.is_some()) => return Denial::Ended,
-                Ok(Some(_)) => is_there = true,
-                // The connection is lost, which ends the helper.
-                Ok(None) => return pending().await,
-                Err(_) if !is_there => return Denial::Absent("it was not started in time".to_owned()),
-                // The bus may hold the answer: only a bus that answers itself shows that polkit is
-                // silent.
-                Err(_) => {
-                    if self.runtime.timeout(ANSWER_TIMEOUT, self.is_there()).await.is_ok() {
-                        return Denial::Silent(timeout.as_secs());
-                    }
-                }
+                owner if asked.is_some() && asked != owner => return Denial::Ended,
+                Some(_) if asked.is_some() && waited >= timeout => return Denial::Silent(timeout.as_secs()),
+                Some(owner) if asked.is_none() => (asked, waited) = (Some(owner), Duration::ZERO),
+                _ => {}
             }
         }
+        Denial::Absent("it was not started in time".to_owned())
     }
 
-    /// Subscribes to changes of the owner of polkit's name, and looks whether it has one now. In
-    /// this order none is missed.
-    async fn watch(&self) -> zbus::Result<(NameOwnerChangedStream, bool)> {
-        let changes = self.bus().await?.receive_name_owner_changed_with_args(&[(0, NAME)]).await?;
-        Ok((changes, self.is_there().await?))
-    }
-
-    /// Whether polkit is running.
-    async fn is_there(&self) -> zbus::Result<bool> {
-        Ok(self.bus().await?.name_has_owner(NAME.try_into()?).await?)
-    }
-
-    async fn bus(&self) -> zbus::Result<DBusProxy<'static>> {
-        DBusProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await
+    /// The owner of polkit's name; `None` if polkit is not running.
+    async fn owner(&self) -> zbus::Result<Option<OwnedUniqueName>> {
+        let bus = DBusProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await?;
+        match bus.get_name_owner(NAME.try_into()?).await {
+            Ok(owner) => Ok(Some(owner)),
+            Err(fdo::Error::NameHasNoOwner(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

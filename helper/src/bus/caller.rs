@@ -6,16 +6,16 @@
 use std::time::Duration;
 
 use airpods_dbus::{Error, ErrorKind};
-use futures_lite::StreamExt;
 use zbus::Connection;
 use zbus::fdo::{self, DBusProxy};
 use zbus::names::OwnedUniqueName;
 use zbus::proxy::CacheProperties;
 use zruntime::SharedRuntime;
 
-/// The helper starts to watch the caller only after this delay: a prompt that ends sooner (no
-/// agent) needs no watching.
-const WATCH_DELAY: Duration = Duration::from_millis(50);
+/// How often the helper checks during a prompt that the caller is still there. A watch on its name
+/// would be cheaper, but a prompt that ends while it subscribes leaves the subscription on the bus,
+/// which allows only so many.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time limit for one answer of the bus, and the number of attempts. The bus drops its answer while
 /// very long messages are queued for the helper. Callers give up after 25 s themselves.
@@ -69,20 +69,14 @@ async fn ask<T, A: Future<Output = fdo::Result<T>>>(
 
 /// Completes when the caller has left the bus; never while it stays.
 pub(super) async fn wait_until_left(runtime: &SharedRuntime, connection: &Connection, name: &OwnedUniqueName) -> Error {
-    runtime.sleep(WATCH_DELAY).await;
-    // The subscription precedes the question, so a caller that leaves in between is not missed.
-    let leaving = match bus(connection).await {
-        Ok(bus) => bus.receive_name_owner_changed_with_args(&[(0, name.as_str()), (2, "")]).await,
-        Err(error) => Err(error),
-    };
-    // Without a subscription nothing is lost: the caller is checked again before the change is
-    // committed.
-    let Ok(mut leaving) = leaving else { return std::future::pending().await };
-    match check_connected(runtime, connection, name).await {
-        Err(error) if error.kind() == ErrorKind::AccessDenied => {}
-        _ => drop(leaving.next().await),
+    loop {
+        runtime.sleep(POLL_INTERVAL).await;
+        match check_connected(runtime, connection, name).await {
+            Err(error) if error.kind() == ErrorKind::AccessDenied => return error,
+            // Only the bus's answer that it has left counts.
+            _ => {}
+        }
     }
-    caller_left()
 }
 
 async fn bus(connection: &Connection) -> zbus::Result<DBusProxy<'static>> {
