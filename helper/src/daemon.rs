@@ -198,7 +198,7 @@ impl Daemon {
     /// is owned: a second helper does not get the name, and must not touch the first helper's
     /// table.
     ///
-    /// This loop also feeds the watchdog, after each look at the kernel. A netlink call that does
+    /// This loop also feeds the watchdog, between two looks at the kernel. A netlink call that does
     /// not return or a runtime that does not run stops that. A call that waits for a password does
     /// not.
     async fn follow(&self) -> Result<ExitReason, Failure> {
@@ -208,6 +208,7 @@ impl Daemon {
         }
         // Twice per timeout, as `sd_watchdog_enabled(3)` advises.
         let watchdog_interval = self.service_manager.watchdog.map(|timeout| timeout / 2);
+        let mut next_sign = Instant::now();
         let mut ready_by = Some(Instant::now() + READY_WITHIN);
         let mut event_backoff = Backoff::new(backoff::EVENTS);
         let mut events = Vec::new();
@@ -217,13 +218,15 @@ impl Daemon {
             ready_by = ready_by.filter(|by| !self.report_readiness(*by));
             // Signals are sent by another task, so a bus that does not read cannot block this loop.
             self.reconcile_done.notify(usize::MAX);
-            if watchdog_interval.is_some() {
+            if let Some(interval) = watchdog_interval.filter(|_| Instant::now() >= next_sign) {
                 self.notify(NotifyState::Watchdog);
+                next_sign = Instant::now() + interval;
             }
             event_backoff.hit(Instant::now());
             self.service.runtime.sleep(event_backoff.wait(Instant::now())).await;
             let until_ready = ready_by.map(|by| by.saturating_duration_since(Instant::now()));
-            let wait = [retry_after, watchdog_interval, until_ready].into_iter().flatten().min();
+            let until_sign = watchdog_interval.map(|_| next_sign.saturating_duration_since(Instant::now()));
+            let wait = [retry_after, until_sign, until_ready].into_iter().flatten().min();
             events = self.next_events(&mut subscription, wait.unwrap_or(Duration::MAX)).await?;
         }
     }
