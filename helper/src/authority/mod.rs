@@ -274,7 +274,7 @@ pub async fn authorise(
         return Ok(permit());
     }
     Err(kind.because(match denial {
-        // Its text is for the log: it may tell of the machine what is none of the caller's business.
+        // Its text is for the log alone: it may tell something about the machine.
         Denial::Failed(_) => format!("polkit could not judge this{rest}"),
         denial => format!("{denial}{rest}"),
     }))

@@ -32,8 +32,8 @@ const PROMPT_TIMEOUT: Duration = Duration::from_secs(300);
 /// (`DefaultTimeoutStartSec=`, systemd-system.conf(5)).
 const ACTIVATION_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often the helper checks that polkit is still there while it waits for an answer. A watch on
-/// the name would be cheaper, but a call that is dropped while it subscribes leaves the
-/// subscription on the bus, which allows only so many.
+/// the name would be cheaper. But a call that is dropped while it subscribes leaves the
+/// subscription on the bus, which allows a connection only so many.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// The same at a prompt, which takes as long as the user does.
 const PROMPT_POLL_INTERVAL: Duration = Duration::from_secs(2);

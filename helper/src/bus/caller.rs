@@ -13,8 +13,8 @@ use zbus::proxy::CacheProperties;
 use zruntime::SharedRuntime;
 
 /// How often the helper checks during a prompt that the caller is still there. A watch on its name
-/// would be cheaper, but a prompt that ends while it subscribes leaves the subscription on the bus,
-/// which allows only so many.
+/// would be cheaper. But a prompt that ends while it subscribes leaves the subscription on the bus,
+/// which allows a connection only so many.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time limit for one answer of the bus, and the number of attempts. The bus drops its answer while
