@@ -87,8 +87,8 @@ impl Polkit {
         let (mut asked, mut waited): (Option<OwnedUniqueName>, _) = (None, Duration::ZERO);
         while begun.elapsed() < ACTIVATION_TIMEOUT + timeout {
             self.runtime.sleep(interval).await;
-            // A bus that does not answer may hold the answer of polkit, so only time in which the
-            // bus itself answers counts as silence of polkit.
+            // A bus that does not answer may hold the answer of polkit. So polkit is silent only
+            // while the bus itself answers.
             let Ok(Ok(owner)) = self.runtime.timeout(ANSWER_TIMEOUT, self.owner()).await else { continue };
             waited += interval;
             match owner {

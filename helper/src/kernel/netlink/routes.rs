@@ -1,8 +1,8 @@
 //! The routes through a link and their MTU, read from rtnetlink.
 //!
-//! There may be hundreds of thousands of routes. So they are read for a few links at a time, the
-//! kernel leaves those of other links out, and reading ends when enough is known. No route is kept
-//! after it was read.
+//! There may be hundreds of thousands of routes. So they are read for one link at a time while the
+//! links are few: the kernel leaves the routes of others out. Reading ends when enough is known,
+//! and no route is kept after it was read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
