@@ -23,12 +23,20 @@ pub(crate) const REPAIRS: Policy = Policy {
     calm: Duration::from_secs(120),
 };
 
-/// For retries of rules that the kernel refuses, and of failed reads.
-pub(crate) const RETRIES: Policy = Policy {
+/// For retries of rules that the kernel refuses.
+pub(crate) const REFUSALS: Policy = Policy {
     free: 0,
     first: Duration::from_millis(200),
     longest: Duration::from_secs(60),
     calm: Duration::from_secs(120),
+};
+
+/// For retries of failed reads of the kernel.
+pub(crate) const READS: Policy = Policy {
+    free: 0,
+    first: Duration::from_millis(100),
+    longest: Duration::from_secs(1),
+    calm: Duration::from_secs(10),
 };
 
 /// For bursts of kernel events: the first reaction is immediate, and no later one waits longer than

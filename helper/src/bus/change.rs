@@ -78,11 +78,14 @@ impl Service {
         let permit = or(self.permit(connection, person, &question), left).await?;
         let concerns_kept = self.reconciler().concerns_kept(permit.request());
         let disk = if concerns_kept { Some(self.disk.lock().await) } else { None };
-        let mut former = None;
-        if disk.is_some() {
-            let text = self.reconciler().kept_after(&permit)?;
-            former = unblock(move || text.write()).await.map_err(not_kept)?;
-        }
+        let text = match &disk {
+            Some(locked) => self.reconciler().kept_after(&permit, locked)?,
+            None => None,
+        };
+        let former = match text {
+            Some(text) => unblock(move || text.write()).await.map_err(not_kept)?,
+            None => None,
+        };
         let is_written = former.is_some();
         // The re-check comes after the write, because a slow disk can take long enough for the
         // caller to leave.

@@ -107,7 +107,7 @@ impl Service {
         let service = Arc::clone(self);
         let keep = async move {
             let mut is_loss_logged = service.disk.lock().await;
-            let text = service.reconciler().kept_names();
+            let text = service.reconciler().kept_names(&is_loss_logged);
             let Some(text) = text else { return };
             let failure = unblock(move || text.write()).await.err();
             // A failed write is retried after the next look.

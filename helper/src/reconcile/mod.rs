@@ -23,9 +23,13 @@ use crate::clamp::{self, Desired, Plan, Request};
 use crate::kernel::{Events, Kernel, KernelError, Link, Links, Routes, Ruleset};
 use crate::log::{Line, Log};
 use crate::state::{StateDirs, StateText};
-use repair::{Condition, Failure, Table};
+use repair::{Condition, Refused, Table};
 
 pub use report::{Properties, VERSION};
+
+/// The lock on the persistent file, as proof that the file does not change meanwhile. It is set once
+/// a failure to write names has been logged.
+pub type DiskLock<'a> = zruntime::lock::MutexGuard<'a, bool>;
 
 /// The error message for callers while the helper is stopping.
 pub(crate) const LEAVING: &str = "the helper is stopping; call again in a moment";
@@ -54,7 +58,9 @@ pub struct Reconciler {
     pub(crate) are_names_due: bool,
     /// The back-off for repairs after changes by other programs.
     repairs: Backoff,
-    failure: Option<Failure>,
+    /// The back-off for failed reads.
+    reads: Backoff,
+    refused: Option<Refused>,
     is_leaving: bool,
 }
 
@@ -81,7 +87,8 @@ impl Reconciler {
             is_saved: true,
             are_names_due: false,
             repairs: Backoff::new(backoff::REPAIRS),
-            failure: None,
+            reads: Backoff::new(backoff::READS),
+            refused: None,
             is_leaving: false,
         }
     }
@@ -157,21 +164,21 @@ impl Reconciler {
         self.desired.concerns_kept(request)
     }
 
-    /// The text of the persistent file after a change. The caller, who has locked the file, writes
-    /// it on a thread that may block on the disk. [`Self::commit`] then finds it written. If the
-    /// commit fails, the caller writes the former text back.
+    /// The text of the persistent file after a change; `None` if the file has those clamps already.
+    /// The caller writes it on a thread that may block on the disk. [`Self::commit`] then finds it
+    /// written. If the commit fails, the caller writes the former text back.
     ///
     /// # Errors
     /// As for [`Self::commit`].
-    pub fn kept_after(&self, permit: &Permit) -> Result<StateText, Error> {
+    pub fn kept_after(&self, permit: &Permit, _locked: &DiskLock<'_>) -> Result<Option<StateText>, Error> {
         self.check_permit(permit)?;
-        Ok(self.state_dirs.kept(&self.desired.after(permit.request())?))
+        let next = self.desired.after(permit.request())?;
+        Ok((!self.state_dirs.keeps(&next)).then(|| self.state_dirs.kept(&next)))
     }
 
     /// The text of the persistent file with all names; `None` if auto is no longer persistent.
-    /// The caller has locked the file.
     #[must_use]
-    pub fn kept_names(&self) -> Option<StateText> {
+    pub fn kept_names(&self, _locked: &DiskLock<'_>) -> Option<StateText> {
         self.desired.keeps_auto().then(|| self.state_dirs.kept(&self.desired))
     }
 

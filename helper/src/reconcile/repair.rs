@@ -31,14 +31,10 @@ pub(super) enum Condition {
     Foreign,
 }
 
-/// The longest wait before a failed read is tried again.
-const LONGEST_UNREAD: Duration = Duration::from_secs(1);
-
-/// A failure to read the kernel or to make the table.
-pub(super) struct Failure {
+/// Rules that the kernel refuses.
+pub(super) struct Refused {
+    ruleset: Ruleset,
     pub(super) cause: String,
-    /// The kernel refused these rules; `None` if it could not be read.
-    refused: Option<Ruleset>,
     retries: Backoff,
 }
 
@@ -70,29 +66,36 @@ impl Reconciler {
         wait
     }
 
-    /// Logs a failure once, and schedules another attempt. If the kernel could not be read, the
-    /// last known state stands. If it refused the rules, the same ones are retried ever less often;
-    /// new links make other rules, which are tried at once.
+    /// Records why the kernel could not be read, or refused the rules, and schedules another
+    /// attempt. After a failed read the last known state stands, a refusal included.
     fn record_failure(&mut self, error: &KernelError, now: Instant) -> Option<Duration> {
-        let refused = error.is_refusal().then(|| self.plan.ruleset.clone());
-        let before = self.failure.take().filter(|before| before.refused == refused);
-        let cause = error.to_string();
-        if before.as_ref().is_none_or(|before| before.cause != cause) {
-            let event = if refused.is_some() { "rules-refused" } else { "kernel-not-read" };
-            self.log.write(Line::error(event).with("cause", &cause));
-        }
-        let mut retries = before.map_or_else(|| Backoff::new(backoff::RETRIES), |before| before.retries);
-        retries.hit(now);
-        self.failure = Some(Failure { cause, refused, retries });
         if error.is_refusal() {
-            self.table.condition = Condition::Wrong;
-            return (!self.is_idle()).then(|| retries.wait(now));
+            return self.record_refusal(error, now);
+        }
+        if !self.reads.is_on(now) {
+            self.log.write(Line::error("kernel-not-read").with("cause", error).with("hint", "it is tried again"));
         }
         // Most likely another program changed the table in between, so this counts as a loss.
         if matches!(error, KernelError::ReadBack) {
             self.repairs.hit(now);
         }
-        Some(retries.wait(now).min(LONGEST_UNREAD))
+        self.reads.hit(now);
+        Some(self.reads.wait(now))
+    }
+
+    /// Records that the kernel refused the rules. The same rules are retried ever less often; new
+    /// links make other rules, which are tried at once.
+    fn record_refusal(&mut self, error: &KernelError, now: Instant) -> Option<Duration> {
+        self.table.condition = Condition::Wrong;
+        let (cause, ruleset) = (error.to_string(), self.plan.ruleset.clone());
+        let before = self.refused.take().filter(|before| before.ruleset == ruleset);
+        if before.as_ref().is_none_or(|before| before.cause != cause) {
+            self.log.write(Line::error("rules-refused").with("cause", &cause));
+        }
+        let mut retries = before.map_or_else(|| Backoff::new(backoff::REFUSALS), |before| before.retries);
+        retries.hit(now);
+        self.refused = Some(Refused { ruleset, cause, retries });
+        (!self.is_idle()).then(|| retries.wait(now))
     }
 
     /// Counts and logs a loss: another program has changed or removed the table.
@@ -112,7 +115,7 @@ impl Reconciler {
         self.record_table(table);
         if self.table.condition == Condition::Wrong {
             let wanted = self.plan.ruleset.clone();
-            let refused = self.failure.as_ref().filter(|failure| failure.refused.as_ref() == Some(&wanted));
+            let refused = self.refused.as_ref().filter(|refused| refused.ruleset == wanted);
             let wait = refused.map(|refused| refused.retries.wait(now)).unwrap_or_default().max(self.repairs.wait(now));
             if !wait.is_zero() {
                 return Some(wait);
@@ -127,16 +130,11 @@ impl Reconciler {
         self.repairs.until_calm(now)
     }
 
-    /// The reason why the kernel refuses the rules, if it does.
-    pub(super) fn refusal(&self) -> Option<&String> {
-        self.failure.as_ref().filter(|failure| failure.refused.is_some()).map(|failure| &failure.cause)
-    }
-
     /// Records the table's content.
     pub(super) fn record_table(&mut self, table: Option<TableState>) {
         let condition = self.judge(table.as_ref(), &self.plan.ruleset);
         if condition != Condition::Wrong {
-            self.failure = None;
+            self.refused = None;
         }
         if condition == Condition::Foreign && self.table.condition != Condition::Foreign {
             let line = Line::warning("foreign-table-left").with("table", "inet airpods");
@@ -176,7 +174,11 @@ impl Reconciler {
         if error.is_refusal() {
             return;
         }
-        if let Err(cause) = self.apply_verified(&self.plan.ruleset.clone()) {
+        let wanted = self.plan.ruleset.clone();
+        if wanted.is_empty() && matches!(self.kernel.read_table(), Ok(Some(table)) if !table.is_ours) {
+            return;
+        }
+        if let Err(cause) = self.apply_verified(&wanted) {
             self.table.condition = Condition::Wrong;
             self.log.write(Line::error("undo-failed").with("cause", cause));
         }

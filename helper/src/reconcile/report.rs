@@ -41,7 +41,7 @@ impl Reconciler {
             auto_mtu: auto.and_then(|auto| auto.mtu).map(u32::from),
             clamps: self.clamps(&plan, &table.ruleset, now).collect(),
             counters: table.counters,
-            refusal: self.refusal().cloned(),
+            refusal: self.refused.as_ref().map(|refused| refused.cause.clone()),
             unclampable,
             foreign_table,
         })
@@ -52,7 +52,7 @@ impl Reconciler {
         plan.clamps.iter().map(move |(link, clamp)| {
             let state = match (has(in_force, link), self.repairs.is_on(now)) {
                 _ if !has(&plan.ruleset, link) => ClampState::Waiting,
-                (false, _) if self.refusal().is_some() => ClampState::Refused,
+                (false, _) if self.refused.is_some() => ClampState::Refused,
                 (_, true) => ClampState::Contested,
                 (true, false) => clamp.state,
                 (false, false) => ClampState::Waiting,

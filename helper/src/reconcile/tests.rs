@@ -61,10 +61,21 @@ impl Fixture {
         self.commit_permitted(permit)
     }
 
+    fn kept_after(&self, permit: &Permit) -> Result<Option<StateText>, Error> {
+        let disk = zruntime::lock::Mutex::new(false);
+        self.reconciler.kept_after(permit, &zruntime::block_on(disk.lock()))
+    }
+
+    fn kept_names(&self) -> Option<StateText> {
+        let disk = zruntime::lock::Mutex::new(false);
+        self.reconciler.kept_names(&zruntime::block_on(disk.lock()))
+    }
+
     /// Does the work of `Service::decide`: the persistent file is written before the commit.
     fn commit_permitted(&mut self, permit: Permit) -> Result<bool, Error> {
         let concerns_kept = self.reconciler.concerns_kept(permit.request());
-        let former = if concerns_kept { self.reconciler.kept_after(&permit)?.write().map_err(not_kept)? } else { None };
+        let text = if concerns_kept { self.kept_after(&permit)? } else { None };
+        let former = text.map(StateText::write).transpose().map_err(not_kept)?.flatten();
         let is_written = former.is_some();
         let committed = self.reconciler.commit(permit);
         if let (Err(_), Some(former)) = (&committed, former) {
@@ -202,6 +213,27 @@ fn a_read_that_fails_changes_no_state_and_announces_nothing_and_is_tried_again()
     fixture.reconciler.reconcile(&[], now);
     assert_eq!(fixture.kernel.table().unwrap().route, BTreeSet::from([name("wg0")]), "no back-off has begun");
     assert_eq!(fixture.reconciler.status(now).unwrap().clamps[0].state, ClampState::Active);
+}
+
+#[test]
+fn a_failed_read_does_not_hide_that_the_kernel_refuses_the_rules_nor_restart_their_back_off() {
+    let mut fixture = fixture();
+    fixture.commit(&on("wg0")).unwrap();
+    let now = Instant::now();
+    fixture.kernel.refuse(Some(Refusal::Refused));
+    fixture.kernel.remove_table();
+    let mut wait = Duration::ZERO;
+    for _ in 0..8 {
+        wait = fixture.reconciler.reconcile(&[], now + wait).unwrap();
+    }
+    fixture.kernel.set_unreadable(true);
+    fixture.reconciler.reconcile(&[], now);
+    fixture.kernel.set_unreadable(false);
+    let status = fixture.reconciler.status(now).unwrap();
+    assert_eq!((status.clamps[0].state, status.refusal.is_some()), (ClampState::Refused, true));
+    let left = fixture.reconciler.reconcile(&[], now).unwrap();
+    assert!(left >= wait / 2, "{left:?} of {wait:?}");
+    assert_eq!(fixture.lines.all().iter().filter(|line| line.event() == "rules-refused").count(), 1);
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl Fixture {
     fn keep_names(&mut self) -> bool {
         let are_due = std::mem::take(&mut self.reconciler.are_names_due);
         if are_due {
-            self.reconciler.kept_names().unwrap().write().unwrap();
+            self.kept_names().unwrap().write().unwrap();
         }
         are_due
     }
@@ -88,12 +88,12 @@ fn names_due_when_a_persistent_auto_ended_are_not_written() {
         fixture.commit(&kept_auto()).unwrap();
         assert!(fixture.reconciler.are_names_due);
         fixture.commit(&end).unwrap();
-        assert!(fixture.reconciler.kept_names().is_none());
+        assert!(fixture.kept_names().is_none());
     }
     let mut fixture = fixture();
     fixture.commit(&kept_auto()).unwrap();
     fixture.reconciler.withdraw();
-    assert!(fixture.reconciler.kept_names().is_none(), "what is kept outlives the helper");
+    assert!(fixture.kept_names().is_none(), "what is kept outlives the helper");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_clamp_kept_after_the_polkit_check_is_not_changed() {
         assert!(!fixture.reconciler.affects_kept(&request), "the premise");
         fixture.commit(&keep).unwrap();
         let kept = fixture.after_a_reboot();
-        assert_eq!(fixture.reconciler.kept_after(&judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
+        assert_eq!(fixture.kept_after(&judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
         assert_eq!(fixture.reconciler.commit(judged()).unwrap_err().kind(), ErrorKind::Busy, "{request:?}");
         assert_eq!((fixture.after_a_reboot(), fixture.after_a_crash()), (kept.clone(), kept), "{request:?}");
         assert!(fixture.commit(&request).is_ok(), "a new check permits it");
@@ -299,7 +299,7 @@ fn a_change_that_the_kernel_refuses_leaves_the_persistent_state_unchanged() {
     fixture.kernel.refuse(Some(Refusal::Refused));
     let named = Request::ClampOn(Target::Link(name("wg7")), keep());
     for request in [Request::ClampOff(Target::Auto), Request::Reset, named] {
-        let former = fixture.reconciler.kept_after(&permit(&request, true)).unwrap().write().unwrap().unwrap();
+        let former = fixture.kept_after(&permit(&request, true)).unwrap().unwrap().write().unwrap().unwrap();
         assert_ne!(
             std::fs::read_to_string(fixture.kept_file()).ok().as_ref(),
             Some(&before),
