@@ -63,11 +63,14 @@ fn reads_take_the_places_of_no_changes() {
     let helper = Helper::start();
     let (reader, other) = (helper.client(), helper.client());
     helper.kernel.set_reading_time(READING);
+    let before = helper.kernel.times_read();
     zruntime::block_on(async {
         for _ in 0..120 {
             reader.connection.send(&get_status()).await.unwrap();
         }
     });
+    // On arrival all calls share the places of their person.
+    helper.wait_until("the reads have their own places", || helper.kernel.times_read() > before);
     assert_eq!(other.on_link("wg0"), Ok(true));
 }
 

@@ -25,7 +25,7 @@ use zruntime::{AsyncIo, Shared, SharedRuntime, net};
 
 use super::call::ReplyTo;
 use super::header::{Fixed, Kind};
-use super::inbox::{Arrival, Inbox};
+use super::inbox::Inbox;
 use super::unreachable;
 use crate::failure::{Exit, Failure};
 
@@ -201,8 +201,9 @@ impl Reader {
             (Kind::Call, Some(caller)) => {
                 let to = ReplyTo { caller: caller.clone(), serial: fixed.awaited() };
                 let total = fixed.total();
-                let message = if is_too_long(fixed) { Err(total) } else { Ok(fixed.cleaned(message, &fields)) };
-                self.inbox.arrive(Arrival { to, message });
+                self.inbox.arrive(to, total, || {
+                    if is_too_long(fixed) { Err(total) } else { Ok(fixed.cleaned(message, &fields)) }
+                });
                 return None;
             }
             (Kind::Call, None) => "the call has no sender",

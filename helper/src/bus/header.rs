@@ -134,7 +134,7 @@ impl Fixed {
                 let length = match field {
                     [_, 1, b's' | b'o', 0, ..] => usize::try_from(number(endian, field, 4)?).ok()?.checked_add(9)?,
                     [_, 1, b'g', 0, length, ..] => usize::from(*length) + 6,
-                    [_, 1, b'u', 0, ..] => 8,
+                    [_, 1, b'u' | b'h', 0, ..] => 8,
                     _ => {
                         let field = Data::new(&field[..field.len().min(unusual)], Context::new(endian, 0));
                         let (_, length) = field.deserialize::<(u8, Variant<'_>)>().ok()?;
@@ -142,7 +142,7 @@ impl Fixed {
                         length
                     }
                 };
-                end = start + length;
+                end = start.checked_add(length)?;
                 field.get(..length)
             })
         })

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use zbus::names::OwnedUniqueName;
 use zruntime::Event;
 
+use super::bounded_socket::LONGEST_CALL;
 use super::call::ReplyTo;
 use super::log_limit::LimitedLog;
 use super::person::{Identity, People, Person};
@@ -98,19 +99,21 @@ impl Inbox {
     }
 
     /// Queues a call that has a place, holds it until its caller is identified, or refuses it.
-    /// Costs microseconds.
-    pub(super) fn arrive(&self, arrival: Arrival) {
+    /// Costs microseconds. `length` is that of the call in bytes. `message` makes its
+    /// [`Arrival::message`], which a refused call does not need.
+    pub(super) fn arrive(&self, to: ReplyTo, length: usize, message: impl FnOnce() -> Result<Vec<u8>, usize>) {
         let mut state = self.state();
-        let caller = arrival.to.caller.clone();
+        let caller = to.caller.clone();
         if let Some(from) = state.callers.get(&caller).copied() {
-            return self.admit(&mut state, from, arrival);
+            return self.admit(&mut state, from, to, message);
         }
         let is_first = !state.held.contains_key(&caller);
-        let held_bytes = state.held_bytes + arrival.held_bytes();
+        let held_bytes = state.held_bytes + HELD_CALL + length.min(LONGEST_CALL);
         if held_bytes > if is_first { MOST_HELD_OF_FIRST } else { MOST_HELD } {
-            return self.refusals.add(None, arrival.to);
+            return self.refusals.add(None, to);
         }
-        state.held_bytes = held_bytes;
+        let arrival = Arrival { to, message: message() };
+        state.held_bytes += arrival.held_bytes();
         if is_first {
             state.waiting.to_identify.push(caller.clone());
             self.more.notify(1);
@@ -119,12 +122,12 @@ impl Inbox {
     }
 
     /// Queues a call of an identified caller if there is a place for it, or refuses it.
-    fn admit(&self, state: &mut State, from: Identity, arrival: Arrival) {
-        if let Some(slot) = self.place(state, from, &arrival.to.caller, Instant::now()) {
-            state.waiting.calls.push((arrival, slot));
+    fn admit(&self, state: &mut State, from: Identity, to: ReplyTo, message: impl FnOnce() -> Result<Vec<u8>, usize>) {
+        if let Some(slot) = self.place(state, from, &to.caller, Instant::now()) {
+            state.waiting.calls.push((Arrival { to, message: message() }, slot));
             self.more.notify(1);
         } else {
-            self.refusals.add(Some(from.person), arrival.to);
+            self.refusals.add(Some(from.person), to);
         }
     }
 
@@ -154,8 +157,8 @@ impl Inbox {
             state.callers.clear();
         }
         state.callers.insert(caller.clone(), from);
-        for arrival in state.release(caller) {
-            self.admit(&mut state, from, arrival);
+        for Arrival { to, message } in state.release(caller) {
+            self.admit(&mut state, from, to, || message);
         }
     }
 
@@ -216,7 +219,6 @@ pub(super) mod tests {
 
     use zruntime::{SharedRuntime, block_on};
 
-    use super::super::bounded_socket::LONGEST_CALL;
     use super::super::quota::PER_PERSON;
     use super::*;
     use crate::doubles::LinesKept;
@@ -243,7 +245,7 @@ pub(super) mod tests {
 
     fn arrive(inbox: &Inbox, caller: usize, serial: u32, length: usize) {
         let to = ReplyTo { caller: name(caller), serial: NonZeroU32::new(serial) };
-        inbox.arrive(Arrival { to, message: if length > LONGEST_CALL { Err(length) } else { Ok(vec![0; length]) } });
+        inbox.arrive(to, length, || if length > LONGEST_CALL { Err(length) } else { Ok(vec![0; length]) });
     }
 
     #[test]

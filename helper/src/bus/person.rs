@@ -9,8 +9,11 @@
 use std::fs::File;
 use std::io::Read;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
+use super::locked;
 use crate::privilege::Ids;
 
 /// Upper bound on the bytes that are read of a file.
@@ -34,46 +37,71 @@ pub(super) struct Identity {
     pub(super) person: Person,
 }
 
-/// The files that map uids to persons.
+/// Maps uids to persons.
 #[derive(Debug)]
 pub(super) struct People {
     subuid: PathBuf,
     passwd: PathBuf,
+    known: Mutex<Known>,
 }
+
+/// The ranges of subordinate uids with their owners, and the versions of the files that they were
+/// read from.
+#[derive(Debug, Default)]
+struct Known {
+    stamps: Option<[Stamp; 2]>,
+    ranges: Vec<(RangeInclusive<u32>, Person)>,
+}
+
+/// Identifies a version of a file: its inode, size, and modification time in seconds and
+/// nanoseconds.
+type Stamp = Option<(u64, u64, i64, i64)>;
 
 impl Default for People {
     fn default() -> Self {
-        Self { subuid: "/etc/subuid".into(), passwd: "/etc/passwd".into() }
+        Self::in_files("/etc/subuid", "/etc/passwd")
     }
 }
 
 impl People {
-    /// The identity of a caller with this uid. The files are read again each time: this happens
-    /// once for each connection to the bus, and the files may change.
-    pub(super) fn identity(&self, uid: u32) -> Identity {
-        let owner = if uid == Person::ROOT.0 { None } else { self.owner(uid) };
-        Identity { uid, person: owner.unwrap_or(Person(uid)) }
+    fn in_files(subuid: impl Into<PathBuf>, passwd: impl Into<PathBuf>) -> Self {
+        Self { subuid: subuid.into(), passwd: passwd.into(), known: Mutex::default() }
     }
 
-    /// The owner of a subordinate uid. Owners in the file are numbers, or names in `/etc/passwd`.
-    fn owner(&self, uid: u32) -> Option<Person> {
-        let subuid = beginning(&self.subuid);
-        let mut ranges = subuid.lines().filter_map(range).take(MOST_RANGES);
-        let (owner, uids) = ranges.find(|(_, uids)| uids.contains(&uid))?;
-        let by_name = || Ids::in_passwd(&beginning(&self.passwd), owner).map(|ids| ids.uid);
-        let person = owner.parse().ok().or_else(by_name).map(Person);
-        // The first uid of the range stands for an unknown owner, and for root, so that its
-        // containers are not unlimited.
-        Some(person.filter(|person| *person != Person::ROOT).unwrap_or(Person(*uids.start())))
+    /// The identity of a caller with this uid. The files are read only after they have changed.
+    pub(super) fn identity(&self, uid: u32) -> Identity {
+        if uid == Person::ROOT.0 {
+            return Identity { uid, person: Person::ROOT };
+        }
+        let mut known = locked(&self.known);
+        let stamps = Some([stamp(&self.subuid), stamp(&self.passwd)]);
+        if known.stamps != stamps {
+            *known = Known { stamps, ranges: ranges(&beginning(&self.subuid), &beginning(&self.passwd)) };
+        }
+        let range = known.ranges.iter().find(|(uids, _)| uids.contains(&uid));
+        Identity { uid, person: range.map_or(Person(uid), |(_, owner)| *owner) }
     }
 }
 
-/// The owner and the subordinate uids of a line of `/etc/subuid`.
-fn range(line: &str) -> Option<(&str, RangeInclusive<u32>)> {
-    let (owner, rest) = line.split_once(':')?;
-    let (first, count) = rest.split_once(':')?;
-    let (first, count): (u32, u32) = (first.trim().parse().ok()?, count.trim().parse().ok()?);
-    Some((owner, first..=first.saturating_add(count.checked_sub(1)?)))
+fn stamp(path: &Path) -> Stamp {
+    let data = std::fs::metadata(path).ok()?;
+    Some((data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
+}
+
+/// The ranges of `/etc/subuid`. Their owners are numbers, or names in `/etc/passwd`.
+fn ranges(subuid: &str, passwd: &str) -> Vec<(RangeInclusive<u32>, Person)> {
+    let range = |line: &str| {
+        let (owner, rest) = line.split_once(':')?;
+        let (first, count) = rest.split_once(':')?;
+        let (first, count): (u32, u32) = (first.trim().parse().ok()?, count.trim().parse().ok()?);
+        let uids = first..=first.saturating_add(count.checked_sub(1)?);
+        let uid = owner.parse().ok().or_else(|| Ids::in_passwd(passwd, owner).map(|ids| ids.uid));
+        // The first uid of the range stands for an unknown owner, and for root, so that its
+        // containers are not unlimited.
+        let person = uid.map(Person).filter(|person| *person != Person::ROOT).unwrap_or(Person(first));
+        Some((uids, person))
+    };
+    subuid.lines().filter_map(range).take(MOST_RANGES).collect()
 }
 
 /// The lines that end within the first [`LONGEST_FILE`] bytes of a file; none if it is missing or
@@ -105,7 +133,7 @@ mod tests {
         let (subuid_path, passwd_path) = (folder.path().join("subuid"), folder.path().join("passwd"));
         std::fs::write(&subuid_path, subuid).unwrap();
         std::fs::write(&passwd_path, PASSWD).unwrap();
-        People { subuid: subuid_path, passwd: passwd_path }.identity(uid).person
+        People::in_files(subuid_path, passwd_path).identity(uid).person
     }
 
     #[test]
@@ -168,7 +196,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (subuid, passwd) = (folder.path().join("subuid"), folder.path().join("passwd"));
         std::fs::write(&passwd, PASSWD).unwrap();
-        let people = People { subuid: subuid.clone(), passwd };
+        let people = People::in_files(&subuid, passwd);
         let behind = |uid| people.identity(uid).person;
         assert_eq!(behind(100_001), Person(100_001));
         std::fs::write(&subuid, "bob:100000:65536\n").unwrap();

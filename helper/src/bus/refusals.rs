@@ -6,9 +6,11 @@
 //! unanswered, and the bus limits the unanswered calls of each connection. So a flood slows itself
 //! down.
 //!
-//! Persons take turns, so one backlog does not delay the others. Each person's newest call is
-//! refused first, so their own backlog does not delay their next call. Calls beyond the bound get
-//! no answer from the helper; the bus answers them (`NoReply`) when the helper ends.
+//! Persons take turns, so one backlog does not delay the others. All callers that the bus has not
+//! identified yet share one turn: only such a caller's further calls are ever refused, and only in
+//! a flood. Each person's newest call is refused first, so their own backlog does not delay their
+//! next call. Calls beyond the bounds get no answer from the helper; the bus answers them
+//! (`NoReply`) when the helper ends.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -30,7 +32,7 @@ const IN_ONE_TURN: usize = 10;
 /// 25 s.
 const PER_PERSON: usize = 1024;
 /// Upper bound on the persons in the queue.
-const PERSONS: usize = 128;
+const PERSONS: usize = 1024;
 
 /// The refusals that wait to be sent. The module has the rules.
 #[derive(Debug, Default)]

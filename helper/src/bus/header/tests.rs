@@ -49,9 +49,13 @@ fn unknown_fields_of_every_type_are_passed_over_and_taken_out() {
     let message = call(Endian::Little, Flags::empty());
     // A signature of one letter ends 4 bytes into the field. The zeros before a value are its
     // padding.
-    let values: [(&[u8], &[u8]); 9] = [
+    let values: [(&[u8], &[u8]); 13] = [
         (b"y", &[1]),
+        (b"b", &[1, 0, 0, 0]),
+        (b"i", &[7, 0, 0, 0]),
         (b"u", &[7, 0, 0, 0]),
+        (b"h", &[7, 0, 0, 0]),
+        (b"d", &[0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]),
         (b"t", &[0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]),
         (b"s", &[2, 0, 0, 0, b'h', b'i', 0]),
         (b"g", &[1, b's', 0]),
