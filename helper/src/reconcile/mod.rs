@@ -27,8 +27,8 @@ use repair::{Condition, Refused, Table};
 
 pub use report::{Properties, VERSION};
 
-/// The lock on the persistent file, as proof that the file does not change meanwhile. It is set once
-/// a failure to write names has been logged.
+/// The lock on the persistent file, as proof that the file does not change meanwhile. Its value is
+/// set once a failure to write names has been logged.
 pub type DiskLock<'a> = zruntime::lock::MutexGuard<'a, bool>;
 
 /// The error message for callers while the helper is stopping.
