@@ -2,6 +2,7 @@
 //! if it fails.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -128,4 +129,23 @@ fn a_release_that_fails_leaves_the_tree_as_it_was() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("no release was made"));
     assert_eq!((clone.output_of("git status --porcelain"), clone.output_of("git tag")), (String::new(), String::new()));
+}
+
+/// `make fuzz` has a workspace of its own, and cargo changes its list of crates without a word.
+#[test]
+fn the_list_of_crates_for_fuzzing_follows_the_workspaces() {
+    let list = fs::read_to_string(repository().join("tests/fuzz/Cargo.lock")).unwrap();
+    for (name, folder) in [("airpods", "client"), ("airpods-helper", "helper"), ("airpods-dbus", "dbus")] {
+        let (_, entry) = list.split_once(&format!("name = \"{name}\"\n")).unwrap();
+        let (entry, _) = entry.split_once("\n]").unwrap();
+        // A crate of which there are two versions is listed with its own.
+        let listed: BTreeSet<_> =
+            entry.lines().filter_map(|line| line.strip_prefix(" \"")?.split(['"', ' ']).next()).collect();
+        let manifest = fs::read_to_string(repository().join(folder).join("Cargo.toml")).unwrap();
+        let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+        let (dependencies, _) = dependencies.split_once("\n[").unwrap();
+        let lines = dependencies.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_alphanumeric()));
+        let wanted: BTreeSet<_> = lines.filter_map(|line| line.split(['.', ' ', '=']).next()).collect();
+        assert_eq!(listed, wanted, "{name}");
+    }
 }
