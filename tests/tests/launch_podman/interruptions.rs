@@ -71,7 +71,10 @@ pub(crate) fn leave_all_as_it_was(host: &Host, tries: u32) {
             let (code, output) = interrupt(host, delay, signal, reader_closed);
             let context = format!("{signal} after {delay:?} of {whole:?}: exit code {code:?}\n{output}");
             assert_no_process(host, "podman system service");
-            if code == Some(0) {
+            // A signal after the last step ends only the questions that follow, such as the one to
+            // the name servers. A closed reader cannot say so.
+            let all_run = || ["one-0 runs", "two-0 runs", "three-0 runs"].iter().all(|it| traces(host).contains(it));
+            if code == Some(0) || output.contains("started 3 services") || (reader_closed && all_run()) {
                 finished += 1;
                 whole = whole.min(delay);
                 clear(host);
