@@ -201,7 +201,7 @@ impl Reader {
             (Kind::Call, Some(caller)) => {
                 let to = ReplyTo { caller: caller.clone(), serial: fixed.awaited() };
                 let total = fixed.total();
-                self.inbox.arrive(to, total, || {
+                self.inbox.arrive(to, total.min(LONGEST_CALL), || {
                     if is_too_long(fixed) { Err(total) } else { Ok(fixed.cleaned(message, &fields)) }
                 });
                 return None;

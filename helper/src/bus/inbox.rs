@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use zbus::names::OwnedUniqueName;
 use zruntime::Event;
 
-use super::bounded_socket::LONGEST_CALL;
 use super::call::ReplyTo;
 use super::log_limit::LimitedLog;
 use super::person::{Identity, People, Person};
@@ -99,8 +98,8 @@ impl Inbox {
     }
 
     /// Queues a call that has a place, holds it until its caller is identified, or refuses it.
-    /// Costs microseconds. `length` is that of the call in bytes. `message` makes its
-    /// [`Arrival::message`], which a refused call does not need.
+    /// Costs microseconds. `length` is an upper bound on the bytes to keep of the call. `message`
+    /// makes its [`Arrival::message`], which a refused call does not need.
     pub(super) fn arrive(&self, to: ReplyTo, length: usize, message: impl FnOnce() -> Result<Vec<u8>, usize>) {
         let mut state = self.state();
         let caller = to.caller.clone();
@@ -108,7 +107,7 @@ impl Inbox {
             return self.admit(&mut state, from, to, message);
         }
         let is_first = !state.held.contains_key(&caller);
-        let held_bytes = state.held_bytes + HELD_CALL + length.min(LONGEST_CALL);
+        let held_bytes = state.held_bytes + HELD_CALL + length;
         if held_bytes > if is_first { MOST_HELD_OF_FIRST } else { MOST_HELD } {
             return self.refusals.add(None, to);
         }
@@ -219,6 +218,7 @@ pub(super) mod tests {
 
     use zruntime::{SharedRuntime, block_on};
 
+    use super::super::bounded_socket::LONGEST_CALL;
     use super::super::quota::PER_PERSON;
     use super::*;
     use crate::doubles::LinesKept;
@@ -245,7 +245,8 @@ pub(super) mod tests {
 
     fn arrive(inbox: &Inbox, caller: usize, serial: u32, length: usize) {
         let to = ReplyTo { caller: name(caller), serial: NonZeroU32::new(serial) };
-        inbox.arrive(to, length, || if length > LONGEST_CALL { Err(length) } else { Ok(vec![0; length]) });
+        let message = || if length > LONGEST_CALL { Err(length) } else { Ok(vec![0; length]) };
+        inbox.arrive(to, length.min(LONGEST_CALL), message);
     }
 
     #[test]
